@@ -1,0 +1,5 @@
+//! `cloister-cell`: see the library of the same name.
+
+fn main() -> std::process::ExitCode {
+    cloister_cell::main()
+}

@@ -1,0 +1,8 @@
+//! What travels between the programs and over the network, as values.
+//!
+//! Architecture invariant: nothing in this crate performs I/O, reads a clock or uses
+//! `unsafe`. A parser is given bytes and answers with a value, with "more bytes are
+//! needed", or with a precise error.
+#![forbid(unsafe_code)]
+
+pub mod messages;

@@ -1,0 +1,7 @@
+//! The messages between the Python supervisor and the two programs.
+//!
+//! The Python side of the same schema is `cloister.door.messages` and
+//! `cloister.cells.spec`; `tests/contract/` holds messages that both sides read and write.
+
+pub mod cell;
+pub mod door;

@@ -1,0 +1,1 @@
+"""The life of an application: start, readiness, restart, stop."""

@@ -1,0 +1,1 @@
+"""Cells: from an application to a specification, and its launch by ``cloister-cell``."""

@@ -1,0 +1,1 @@
+"""From TOML text to a :class:`cloister.model.snapshot.Snapshot`, with every error at once."""

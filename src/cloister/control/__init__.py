@@ -1,0 +1,1 @@
+"""The control API: HTTP on a Unix socket."""

@@ -1,0 +1,1 @@
+"""Drives ``cloister-door``: its messages and its client."""

@@ -1,0 +1,1 @@
+"""Frozen values that every layer speaks of. No I/O, no validation of text."""

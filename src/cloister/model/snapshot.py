@@ -1,0 +1,42 @@
+"""The whole configuration as one immutable value."""
+
+from dataclasses import dataclass
+
+from cloister.model.app import App
+from cloister.model.isolation import IdRange
+from cloister.model.listener import Listener
+
+
+@dataclass(frozen=True, slots=True)
+class DoorOptions:
+    """``[door]``."""
+
+    workers: int | None = None
+    """Worker threads; ``None`` for one per processor."""
+    user: str | None = None
+    """A user's name or number; ``None`` takes the first of the id range when the supervisor
+    is root, and the supervisor's own user otherwise."""
+    log_connections: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """Where the supervisor keeps its things; absolute."""
+
+    runtime: str
+    """Sockets and whatever else a reboot may lose."""
+    state: str
+    """Identities and local certificates."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What ``cloister up`` runs. Built once from the text; never changed."""
+
+    source: str
+    """The configuration file's absolute path."""
+    paths: Paths
+    ids: IdRange
+    door: DoorOptions
+    listeners: tuple[Listener, ...]
+    apps: tuple[App, ...]

@@ -1,0 +1,1 @@
+"""Sockets: what is to be bound, how, and who may reach it."""
