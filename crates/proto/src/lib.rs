@@ -5,4 +5,8 @@
 //! needed", or with a precise error.
 #![forbid(unsafe_code)]
 
+pub mod alert;
+pub mod client_hello;
+pub mod hostname;
 pub mod messages;
+pub mod progress;
