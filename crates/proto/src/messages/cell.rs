@@ -84,8 +84,10 @@ pub struct Namespaces {
     pub network: bool,
 }
 
-/// The cell's file system: an empty root, then these in the order binds sorted by the
-/// caller, temporary file systems, files, links. The root itself ends read-only.
+/// The cell's file system: an empty root, then binds and temporary file systems, each
+/// parent before what lies in it whatever its kind (a bind on `/tmp/app` lies in a
+/// temporary `/tmp` and stays visible; the caller has sorted the binds themselves), then
+/// files, then links. The root itself ends read-only.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Filesystem {
