@@ -1,0 +1,117 @@
+"""Lines out of a program's output, bounded in memory.
+
+:class:`LineSplitter` is pure. :class:`PipeReader` feeds it from a pipe on the event loop.
+"""
+
+import asyncio
+import os
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+LINE_LIMIT = 8 * 1024
+"""Bytes of a line that are kept; the rest of it is counted and dropped."""
+
+_READ_SIZE = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of output, without its line break."""
+
+    text: str
+    """Invalid UTF-8 stands as U+FFFD; control characters are still in it."""
+    dropped: int = 0
+    """Bytes that were cut off its end."""
+
+
+class LineSplitter:
+    """Cuts a byte stream into lines; holds at most :data:`LINE_LIMIT` bytes."""
+
+    def __init__(self, limit: int = LINE_LIMIT) -> None:
+        self._limit = limit
+        self._kept = bytearray()
+        self._dropped = 0
+
+    def feed(self, received: bytes) -> list[Line]:
+        """The lines that these bytes complete."""
+        *complete, rest = received.split(b"\n")
+        lines = []
+        for part in complete:
+            self._take(part)
+            lines.append(self._line())
+        self._take(rest)
+        return lines
+
+    def end(self) -> list[Line]:
+        """The last line, where the stream ended inside one."""
+        return [self._line()] if self._kept or self._dropped else []
+
+    def _take(self, part: bytes) -> None:
+        room = self._limit - len(self._kept)
+        self._kept += part[:room]
+        self._dropped += max(0, len(part) - room)
+
+    def _line(self) -> Line:
+        line = Line(self._kept.removesuffix(b"\r").decode("utf-8", "replace"), self._dropped)
+        self._kept.clear()
+        self._dropped = 0
+        return line
+
+
+class PipeReader:
+    """Reads a pipe to its end and hands each line to ``on_line``.
+
+    Owns ``descriptor``, the pipe's reading end, and closes it. Must be made on a running
+    event loop; never blocks it, and gives way to others after each 64 KiB, so that a
+    program which writes without pause delays nobody.
+    """
+
+    def __init__(self, descriptor: int, on_line: Callable[[Line], None]) -> None:
+        self._descriptor = descriptor
+        self._on_line = on_line
+        self._splitter = LineSplitter()
+        self._loop = asyncio.get_running_loop()
+        self._ended: asyncio.Future[None] = self._loop.create_future()
+        os.set_blocking(descriptor, False)
+        self._loop.add_reader(descriptor, self._readable)
+
+    def _readable(self) -> None:
+        try:
+            received = os.read(self._descriptor, _READ_SIZE)
+        except BlockingIOError:
+            return
+        if not received:
+            self.close()
+            return
+        for line in self._splitter.feed(received):
+            self._on_line(line)
+
+    async def wait_end(self) -> None:
+        """Returns when every writer has closed the pipe, or :meth:`close` was called."""
+        await asyncio.shield(self._ended)
+
+    def close(self) -> None:
+        """Stop reading; what a line holds so far is handed on. May be called twice."""
+        if self._ended.done():
+            return
+        self._loop.remove_reader(self._descriptor)
+        os.close(self._descriptor)
+        for line in self._splitter.end():
+            self._on_line(line)
+        self._ended.set_result(None)
+
+
+class LastLines:
+    """The newest lines, for messages about a failure."""
+
+    def __init__(self, count: int = 12) -> None:
+        self._lines: deque[str] = deque(maxlen=count)
+
+    def add(self, line: Line) -> None:
+        """Keep a line, at most 400 characters of it."""
+        self._lines.append(line.text[:400])
+
+    def all(self) -> tuple[str, ...]:
+        """Oldest first."""
+        return tuple(self._lines)

@@ -1,0 +1,81 @@
+"""Lines out of a byte stream."""
+
+import asyncio
+import itertools
+import os
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cloister.apps.lines import LINE_LIMIT, LastLines, Line, LineSplitter, PipeReader
+
+
+def split(*chunks: bytes, limit: int = LINE_LIMIT) -> list[Line]:
+    splitter = LineSplitter(limit)
+    lines = [line for chunk in chunks for line in splitter.feed(chunk)]
+    return lines + splitter.end()
+
+
+@given(st.binary(max_size=60), st.lists(st.integers(0, 60)), st.integers(1, 10))
+def test_the_lines_do_not_depend_on_how_the_bytes_came(
+    data: bytes, cuts: list[int], limit: int
+) -> None:
+    points = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
+    chunks = [data[a:b] for a, b in itertools.pairwise(points)]
+    assert split(*chunks, limit=limit) == split(data, limit=limit)
+
+
+def test_lines_end_at_a_line_feed_with_or_without_carriage_return() -> None:
+    assert split(b"one\r\ntwo\n\nthree") == [Line("one"), Line("two"), Line(""), Line("three")]
+
+
+def test_a_long_line_is_cut_and_its_rest_counted() -> None:
+    assert split(b"abcdef", b"gh\nij\n", limit=4) == [Line("abcd", dropped=4), Line("ij")]
+
+
+def test_an_endless_line_takes_no_memory() -> None:
+    splitter = LineSplitter()
+    for _ in range(100):
+        assert splitter.feed(b"x" * 65536) == []
+    assert len(splitter._kept) == LINE_LIMIT
+    (line,) = splitter.end()
+    assert line.dropped == 100 * 65536 - LINE_LIMIT
+
+
+def test_what_is_no_utf8_is_marked() -> None:
+    assert split(b"a\xff\xfeb\n") == [Line("a\ufffd\ufffdb")]
+
+
+def test_a_pipe_is_read_to_its_end() -> None:
+    async def scenario() -> list[Line]:
+        lines: list[Line] = []
+        reading, writing = os.pipe()
+        reader = PipeReader(reading, lines.append)
+        os.write(writing, b"first\nsec")
+        os.write(writing, b"ond\nunfinished")
+        os.close(writing)
+        await asyncio.wait_for(reader.wait_end(), 5)
+        reader.close()
+        return lines
+
+    assert asyncio.run(scenario()) == [Line("first"), Line("second"), Line("unfinished")]
+
+
+def test_a_pipe_whose_writer_lives_on_may_be_closed() -> None:
+    async def scenario() -> list[Line]:
+        lines: list[Line] = []
+        reading, writing = os.pipe()
+        reader = PipeReader(reading, lines.append)
+        reader.close()
+        await asyncio.wait_for(reader.wait_end(), 5)
+        os.close(writing)
+        return lines
+
+    assert asyncio.run(scenario()) == []
+
+
+def test_only_the_newest_lines_are_kept() -> None:
+    last = LastLines(2)
+    for text in ("one", "two", "x" * 1000):
+        last.add(Line(text))
+    assert last.all() == ("two", "x" * 400)
