@@ -28,6 +28,20 @@ class Paths:
     state: str
     """Identities and local certificates."""
 
+    @property
+    def control_socket(self) -> str:
+        """Where the supervisor is asked."""
+        return f"{self.runtime}/control.sock"
+
+    def app_socket(self, name: str) -> str:
+        """Where an application's listening socket is made."""
+        return f"{self.runtime}/apps/{name}/socket"
+
+    @property
+    def authority_certificate(self) -> str:
+        """The local authority's certificate, PEM, for clients of self-signed applications."""
+        return f"{self.state}/authority/ca.pem"
+
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:

@@ -1,0 +1,248 @@
+"""What has to hold between settings. No system calls: see ``files`` for the machine's part."""
+
+import os.path
+from collections.abc import Iterator
+
+from cloister.config.lines import KeyPath
+from cloister.config.problems import Code
+from cloister.config.resolve import Report
+from cloister.config.validation import Checked
+from cloister.model.app import App
+from cloister.model.listener import Address, Listener, TcpAddress, UnixAddress
+from cloister.model.route import ServerNameRoute, TargetRoute, UnixPathTarget
+from cloister.model.snapshot import Paths, Snapshot
+
+BROAD = frozenset(
+    "/ /bin /boot /dev /etc /home /lib /lib32 /lib64 /libx32 /media /mnt /opt /proc /root /run "
+    "/sbin /srv /sys /tmp /usr /usr/local /var /var/cache /var/lib /var/log /var/run /var/spool "
+    "/var/tmp".split()
+)
+"""Folders that belong to more than one application."""
+_KERNEL = ("/proc", "/sys", "/dev")
+"""Views of the kernel: a folder there is no application's own."""
+_CELL_EXACT = frozenset(
+    "/ /bin /etc /lib /lib32 /lib64 /libx32 /run /sbin /usr /usr/bin /usr/lib /usr/sbin".split()
+)
+"""What every cell has of its own: programs and libraries, and the few files of /etc."""
+_CELL_BELOW = (*_KERNEL, "/run/credentials", "/run/cloister")
+
+
+def check(snapshot: Snapshot, checked: Checked, report: Report, *, home: str | None) -> None:
+    """Reports whatever in ``snapshot`` does not go together.
+
+    ``home`` is the supervisor's own home folder, where that is known. Checks for something
+    missing are left to a later run where the source has problems that may explain it.
+    """
+    _listeners(snapshot, checked, report)
+    _hosts(snapshot, report)
+    if _listeners_complete(checked):
+        _reachable(snapshot, checked, report)
+    _ids(snapshot, report)
+    for app in snapshot.apps:
+        _directories(app, snapshot.paths, report, home)
+        _binds(app, snapshot.paths, report, home)
+
+
+def _listeners_complete(checked: Checked) -> bool:
+    return checked.complete(("listeners",)) and not any(len(path) < 2 for path in checked.left_out)
+
+
+def _listeners(snapshot: Snapshot, checked: Checked, report: Report) -> None:
+    if not snapshot.listeners and _listeners_complete(checked):
+        report.add(
+            Code.NO_LISTENERS,
+            "there is no listener",
+            (),
+            why="nothing could ever be reached",
+            hint='add [listeners.https] with listen = "*:443"',
+        )
+    seen: list[tuple[Address, KeyPath]] = []
+    for listener in snapshot.listeners:
+        for address, path in _places(listener, checked):
+            for other, where in seen:
+                if _collide(address, other):
+                    report.add(
+                        Code.DUPLICATE_ADDRESS,
+                        f"{address} cannot be listened on twice",
+                        path,
+                        why=f"{other} is taken by {report.place(where)}",
+                        hint="remove one of them, or take another port",
+                    )
+                    break
+            seen.append((address, path))
+        _socket_options(listener, checked, report)
+
+
+def _places(listener: Listener, checked: Checked) -> Iterator[tuple[Address, KeyPath]]:
+    """Each address with the element of ``listen`` that it comes from."""
+    addresses = iter(listener.addresses)
+    for index, group in enumerate(checked.file.listeners[listener.name].listen):
+        for _ in group:
+            yield next(addresses), ("listeners", listener.name, "listen", index)
+
+
+def _collide(one: Address, other: Address) -> bool:
+    """Whether the kernel refuses the second with EADDRINUSE.
+
+    A wildcard takes its port on every address of its family (ip(7)). The families do not
+    meet, since IPv6 sockets are bound with IPV6_V6ONLY. Port 0 is always another one.
+    """
+    if isinstance(one, TcpAddress) and isinstance(other, TcpAddress):
+        if one.port != other.port or one.port == 0 or (":" in one.host) != (":" in other.host):
+            return False
+        return one.host == other.host or bool({one.host, other.host} & {"0.0.0.0", "::"})
+    return one == other
+
+
+def _socket_options(listener: Listener, checked: Checked, report: Report) -> None:
+    """Owners and modes are refused where nothing has them: somebody relies on them."""
+    if any(isinstance(a, UnixAddress) and not a.abstract for a in listener.addresses):
+        return
+    given = checked.file.listeners[listener.name].socket.model_fields_set - {"backlog"}
+    for name in sorted(given):
+        key = name.replace("_", "-")
+        report.add(
+            Code.UNUSED_SETTING,
+            f"`{key}` has no effect on {listener.addresses[0]}",
+            ("listeners", listener.name, "socket", key),
+            why="only Unix sockets with a path have an owner, a group and a mode",
+            hint='remove it, or listen on a path, for example "unix:/run/example.sock"',
+        )
+
+
+def _hosts(snapshot: Snapshot, report: Report) -> None:
+    taken: dict[str, KeyPath] = {}
+    for app in snapshot.apps:
+        for index, host in enumerate(app.hosts):
+            path: KeyPath = ("apps", app.name, "hosts", index)
+            if host in taken:
+                report.add(
+                    Code.DUPLICATE_HOST,
+                    f'"{host}" is claimed twice',
+                    path,
+                    why=f"{report.place(taken[host])} has it already",
+                    hint="a name leads to one application: remove one of the two",
+                )
+            else:
+                taken[host] = path
+
+
+def _reachable(snapshot: Snapshot, checked: Checked, report: Report) -> None:
+    by_name = [e.route for e in snapshot.listeners if isinstance(e.route, ServerNameRoute)]
+    targets = {
+        e.route.target.path
+        for e in snapshot.listeners
+        if isinstance(e.route, TargetRoute) and isinstance(e.route.target, UnixPathTarget)
+    }
+    for app in snapshot.apps:
+        socket = app_socket(snapshot.paths, app.name)
+        if not checked.complete(("apps", app.name)) or socket in targets or not snapshot.listeners:
+            continue
+        if not app.hosts and not any(route.hosts_directory for route in by_name):
+            report.add(
+                Code.UNREACHABLE_APP,
+                f"nothing leads to the application {app.name}",
+                ("apps", app.name),
+                why="it has no `hosts`, no listener has a hosts directory, and none has its "
+                "socket as target",
+                hint='add hosts = ["…"], or a listener with '
+                f'route = {{ target = "unix:{socket}" }}',
+            )
+        elif app.hosts and not by_name:
+            report.add(
+                Code.UNREACHABLE_APP,
+                f"no listener goes by the names of the application {app.name}",
+                ("apps", app.name, "hosts"),
+                why="every listener sends all its connections to one target",
+                hint='add [listeners.https] with listen = "*:443"',
+            )
+
+
+def app_socket(paths: Paths, name: str) -> str:
+    """Where an application's socket is made."""
+    return os.path.join(paths.runtime, "apps", name, "socket")
+
+
+def _ids(snapshot: Snapshot, report: Report) -> None:
+    size = snapshot.ids.last - snapshot.ids.first + 1
+    needed = len(snapshot.apps) + 1
+    if size < needed:
+        report.add(
+            Code.TOO_FEW_IDS,
+            f"{size} ids are too few",
+            ("cloister", "ids"),
+            why=f"the door and each of {len(snapshot.apps)} applications need one",
+            hint='take a wider range, for example ids = "500000-565535"',
+        )
+
+
+def _directories(app: App, paths: Paths, report: Report, home: str | None) -> None:
+    path: KeyPath = ("apps", app.name, "directory")
+    if is_broad(app.directory, home):
+        report.add(
+            Code.BROAD_DIRECTORY,
+            f"{app.directory} is too much for the application {app.name}",
+            path,
+            why="the whole folder becomes readable in its cell",
+            hint="give it a folder of its own, for example "
+            f'directory = "{os.path.join("/srv", app.name)}"',
+        )
+        return
+    _overlap(app.directory, "directory", path, paths, report)
+
+
+def _binds(app: App, paths: Paths, report: Report, home: str | None) -> None:
+    seen: dict[str, KeyPath] = {app.directory: ("apps", app.name, "directory")}
+    for index, bind in enumerate(app.binds):
+        path: KeyPath = ("apps", app.name, "binds", index)
+        if is_broad(bind.source, home):
+            report.add(
+                Code.BROAD_DIRECTORY,
+                f"{bind.source} is too much for the application {app.name}",
+                (*path, "source"),
+                why="the whole folder becomes "
+                + ("writable" if bind.writable else "readable")
+                + " in its cell",
+                hint="name the folder in it that the application needs",
+            )
+        else:
+            _overlap(bind.source, "source", (*path, "source"), paths, report)
+        if bind.destination in _CELL_EXACT or _is_below(bind.destination, _CELL_BELOW):
+            report.add(
+                Code.PROTECTED_DESTINATION,
+                f"nothing can be put at {bind.destination}",
+                (*path, "destination"),
+                why="the cell's own programs, devices, processes or credentials are there",
+                hint='take another place, for example destination = "/srv/data"',
+            )
+        if bind.destination in seen:
+            report.add(
+                Code.DUPLICATE_DESTINATION,
+                f"{bind.destination} is taken in the cell already",
+                (*path, "destination"),
+                why=f"by {report.place(seen[bind.destination])}",
+                hint="give each its own destination",
+            )
+        seen.setdefault(bind.destination, path)
+
+
+def is_broad(folder: str, home: str | None) -> bool:
+    """Whether ``folder``, absolute and normal, belongs to more than one application."""
+    whole_home = folder == home or os.path.dirname(folder) == "/home"
+    return folder in BROAD or whole_home or _is_below(folder, _KERNEL)
+
+
+def _overlap(folder: str, key: str, path: KeyPath, paths: Paths, report: Report) -> None:
+    for own, setting in ((paths.runtime, "runtime-directory"), (paths.state, "state-directory")):
+        if _is_below(own, (folder,)) or _is_below(folder, (own,)):
+            report.add(
+                Code.OVERLAPPING_DIRECTORY,
+                f"{folder} and Cloister's own {own} lie in each other",
+                path,
+                why="the cell could see the sockets or the secrets of others",
+                hint=f"set `{key}` to a folder apart, or move `{setting}`",
+            )
+
+
+def _is_below(path: str, folders: tuple[str, ...]) -> bool:
+    return any(path == folder or path.startswith(folder.rstrip("/") + "/") for folder in folders)

@@ -1,0 +1,148 @@
+"""Whether what the settings name is there: folders, files, programs. Changes nothing."""
+
+import os
+import stat
+
+from cloister.config.checks import is_broad
+from cloister.config.lines import KeyPath
+from cloister.config.problems import Code
+from cloister.config.resolve import Report
+from cloister.model.app import App, CommandProgram, FileTls
+from cloister.model.route import ServerNameRoute
+from cloister.model.snapshot import Snapshot
+
+CREDENTIAL_MAX = 1024 * 1024
+"""Bytes that ``cloister-cell`` reads of one credential."""
+SYSTEM_FOLDERS = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
+"""What every cell sees of the host."""
+
+
+def check(snapshot: Snapshot, report: Report, *, home: str | None) -> None:
+    """Reports what is missing or may not be used. Blocks for the file system, briefly."""
+    for listener in snapshot.listeners:
+        if isinstance(listener.route, ServerNameRoute) and listener.route.hosts_directory:
+            path: KeyPath = ("listeners", listener.name, "route", "hosts")
+            _folder(listener.route.hosts_directory, path, report)
+    for app in snapshot.apps:
+        _app(app, report, home)
+
+
+def _app(app: App, report: Report, home: str | None) -> None:
+    path: KeyPath = ("apps", app.name)
+    if _folder(app.directory, (*path, "directory"), report):
+        real = os.path.realpath(app.directory)
+        if real != app.directory and is_broad(real, home):
+            report.add(
+                Code.BROAD_DIRECTORY,
+                f"{app.directory} is a link to {real}, too much for the application {app.name}",
+                (*path, "directory"),
+                why="the whole folder becomes readable in its cell",
+                hint="give it a folder of its own",
+            )
+        if isinstance(app.program, CommandProgram):
+            _program(app, app.program, (*path, "command"), report)
+    for credential in app.credentials:
+        place = (*path, "credentials", credential.name)
+        status = _file(credential.source, place, report)
+        if status is not None and status.st_size > CREDENTIAL_MAX:
+            report.add(
+                Code.WRONG_FILE_TYPE,
+                f"{credential.source} is larger than {CREDENTIAL_MAX // 1024} KiB",
+                place,
+                why="a credential is held in memory",
+                hint="hand it over as one of `binds`",
+            )
+    for index, bind in enumerate(app.binds):
+        _status(bind.source, (*path, "binds", index, "source"), report)
+    if isinstance(app.tls, FileTls):
+        _file(app.tls.certificate, (*path, "tls", "certificate"), report)
+        status = _file(app.tls.key, (*path, "tls", "key"), report)
+        if status is not None and status.st_mode & stat.S_IRWXO:
+            report.add(
+                Code.EXPOSED_KEY,
+                f"everybody on this machine may use {app.tls.key}",
+                (*path, "tls", "key"),
+                why=f"its mode is {stat.S_IMODE(status.st_mode):04o}, and it is a private key",
+                hint=f"chmod o= {app.tls.key}; if others may have read it, get a new certificate",
+            )
+
+
+def _program(app: App, program: CommandProgram, path: KeyPath, report: Report) -> None:
+    inside = program.command[0]
+    source = _on_host(app, inside)
+    if source is None:
+        report.add(
+            Code.MISSING_FILE,
+            f"the cell does not see {inside}",
+            path,
+            why="it sees the system's programs, the application's `directory` and its `binds`",
+            hint="put the program into `directory`, or add its folder to `binds`",
+        )
+        return
+    status = _status(source, path, report)
+    if status is None:
+        return
+    if not stat.S_ISREG(status.st_mode) or not status.st_mode & 0o111:
+        report.add(
+            Code.WRONG_FILE_TYPE,
+            f"{source} is no program",
+            path,
+            why="it is a folder" if stat.S_ISDIR(status.st_mode) else "it is not executable",
+            hint="name the program itself"
+            if stat.S_ISDIR(status.st_mode)
+            else f"chmod +x {source}, or name its interpreter first",
+        )
+
+
+def _on_host(app: App, inside: str) -> str | None:
+    """The host's path of what the cell sees at ``inside``; the innermost mount counts."""
+    views = [(folder, folder) for folder in (*SYSTEM_FOLDERS, app.directory)]
+    views += [(bind.destination, bind.source) for bind in app.binds]
+    for destination, source in sorted(views, key=lambda view: -len(view[0])):
+        if inside == destination or inside.startswith(destination + "/"):
+            return source + inside[len(destination) :]
+    return None
+
+
+def _status(path: str, where: KeyPath, report: Report) -> os.stat_result | None:
+    try:
+        return os.stat(path)
+    except OSError as error:
+        missing = isinstance(error, FileNotFoundError | NotADirectoryError)
+        report.add(
+            Code.MISSING_FILE if missing else Code.UNREADABLE_FILE,
+            f"{path} is not there" if missing else f"{path} cannot be looked at",
+            where,
+            why=None if missing else os.strerror(error.errno or 0),
+            hint="make it, or correct the path" if missing else "check the rights above it",
+        )
+        return None
+
+
+def _folder(path: str, where: KeyPath, report: Report) -> bool:
+    status = _status(path, where, report)
+    if status is None:
+        return False
+    if not stat.S_ISDIR(status.st_mode):
+        report.add(Code.WRONG_FILE_TYPE, f"{path} is no folder", where, hint="name a folder")
+        return False
+    return True
+
+
+def _file(path: str, where: KeyPath, report: Report) -> os.stat_result | None:
+    status = _status(path, where, report)
+    if status is None:
+        return None
+    if not stat.S_ISREG(status.st_mode):
+        report.add(Code.WRONG_FILE_TYPE, f"{path} is no file", where, hint="name a file")
+        return None
+    if not os.access(path, os.R_OK, effective_ids=True):
+        report.add(
+            Code.UNREADABLE_FILE,
+            f"{path} cannot be read",
+            where,
+            why="the supervisor has no right to",
+            hint="run as a user who may read it, or change its mode",
+        )
+        return None
+    return status
