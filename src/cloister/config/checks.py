@@ -1,7 +1,7 @@
 """What has to hold between settings. No system calls: see ``files`` for the machine's part."""
 
-import os.path
 from collections.abc import Iterator
+from pathlib import PurePosixPath
 
 from cloister.config.lines import KeyPath
 from cloister.config.problems import Code
@@ -13,15 +13,17 @@ from cloister.model.route import ServerNameRoute, TargetRoute, UnixPathTarget
 from cloister.model.snapshot import Paths, Snapshot
 
 BROAD = frozenset(
-    "/ /bin /boot /dev /etc /home /lib /lib32 /lib64 /libx32 /media /mnt /opt /proc /root /run "
-    "/sbin /srv /sys /tmp /usr /usr/local /var /var/cache /var/lib /var/log /var/run /var/spool "
-    "/var/tmp".split()
+    {"/", "/bin", "/boot", "/dev", "/etc", "/home", "/lib", "/lib32", "/lib64", "/libx32"}
+    | {"/media", "/mnt", "/opt", "/proc", "/root", "/run", "/sbin", "/srv", "/sys", "/tmp"}  # noqa: S108
+    | {"/usr", "/usr/local", "/var", "/var/cache", "/var/lib", "/var/log", "/var/run"}
+    | {"/var/spool", "/var/tmp"}  # noqa: S108
 )
 """Folders that belong to more than one application."""
 _KERNEL = ("/proc", "/sys", "/dev")
 """Views of the kernel: a folder there is no application's own."""
 _CELL_EXACT = frozenset(
-    "/ /bin /etc /lib /lib32 /lib64 /libx32 /run /sbin /usr /usr/bin /usr/lib /usr/sbin".split()
+    {"/", "/bin", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/run", "/sbin"}
+    | {"/usr", "/usr/bin", "/usr/lib", "/usr/sbin"}
 )
 """What every cell has of its own: programs and libraries, and the few files of /etc."""
 _CELL_BELOW = (*_KERNEL, "/run/credentials", "/run/cloister")
@@ -135,7 +137,7 @@ def _reachable(snapshot: Snapshot, checked: Checked, report: Report) -> None:
         if isinstance(e.route, TargetRoute) and isinstance(e.route.target, UnixPathTarget)
     }
     for app in snapshot.apps:
-        socket = app_socket(snapshot.paths, app.name)
+        socket = snapshot.paths.app_socket(app.name)
         if not checked.complete(("apps", app.name)) or socket in targets or not snapshot.listeners:
             continue
         if not app.hosts and not any(route.hosts_directory for route in by_name):
@@ -156,11 +158,6 @@ def _reachable(snapshot: Snapshot, checked: Checked, report: Report) -> None:
                 why="every listener sends all its connections to one target",
                 hint='add [listeners.https] with listen = "*:443"',
             )
-
-
-def app_socket(paths: Paths, name: str) -> str:
-    """Where an application's socket is made."""
-    return os.path.join(paths.runtime, "apps", name, "socket")
 
 
 def _ids(snapshot: Snapshot, report: Report) -> None:
@@ -184,8 +181,7 @@ def _directories(app: App, paths: Paths, report: Report, home: str | None) -> No
             f"{app.directory} is too much for the application {app.name}",
             path,
             why="the whole folder becomes readable in its cell",
-            hint="give it a folder of its own, for example "
-            f'directory = "{os.path.join("/srv", app.name)}"',
+            hint=f'give it a folder of its own, for example directory = "/srv/{app.name}"',
         )
         return
     _overlap(app.directory, "directory", path, paths, report)
@@ -228,7 +224,7 @@ def _binds(app: App, paths: Paths, report: Report, home: str | None) -> None:
 
 def is_broad(folder: str, home: str | None) -> bool:
     """Whether ``folder``, absolute and normal, belongs to more than one application."""
-    whole_home = folder == home or os.path.dirname(folder) == "/home"
+    whole_home = folder == home or PurePosixPath(folder).parent == PurePosixPath("/home")
     return folder in BROAD or whole_home or _is_below(folder, _KERNEL)
 
 

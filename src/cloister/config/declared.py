@@ -22,7 +22,7 @@ def settings(table: type[BaseModel]) -> Iterator[tuple[str, FieldInfo]]:
 
 def field_help(field: FieldInfo) -> Help:
     """What ``forms.setting`` stored."""
-    (stored,) = field.examples or ()
+    stored = (field.examples or [None])[0]
     assert isinstance(stored, Help)  # noqa: S101 (every setting is declared by forms.setting)
     return stored
 
@@ -31,7 +31,9 @@ def form(field: FieldInfo) -> Form | None:
     """The form of a setting that is no table of settings."""
     found = [item for item in field.metadata if isinstance(item, Form)]
     for annotation in _annotations(field.annotation):
-        found += [item for item in getattr(annotation, "__metadata__", ()) if isinstance(item, Form)]
+        found += [
+            item for item in getattr(annotation, "__metadata__", ()) if isinstance(item, Form)
+        ]
     return found[0] if found else None
 
 
@@ -88,4 +90,6 @@ def _annotations(annotation: Any) -> list[Any]:
 
 def _bare(annotation: Any) -> Any:
     """The type without its metadata."""
-    return typing.get_args(annotation)[0] if typing.get_origin(annotation) is Annotated else annotation
+    return (
+        typing.get_args(annotation)[0] if typing.get_origin(annotation) is Annotated else annotation
+    )

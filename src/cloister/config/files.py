@@ -2,6 +2,7 @@
 
 import os
 import stat
+from pathlib import Path
 
 from cloister.config.checks import is_broad
 from cloister.config.lines import KeyPath
@@ -106,7 +107,7 @@ def _on_host(app: App, inside: str) -> str | None:
 
 def _status(path: str, where: KeyPath, report: Report) -> os.stat_result | None:
     try:
-        return os.stat(path)
+        return Path(path).stat()
     except OSError as error:
         missing = isinstance(error, FileNotFoundError | NotADirectoryError)
         report.add(

@@ -144,9 +144,7 @@ Hosts = Annotated[
 ]
 CallableText = Annotated[str, Form("module:callable"), _text(names.parse_callable)]
 Argument = Annotated[str, Form("text"), _text(names.parse_argument)]
-Command = Annotated[
-    list[Argument], Form("program and its arguments"), AfterValidator(_not_empty)
-]
+Command = Annotated[list[Argument], Form("program and its arguments"), AfterValidator(_not_empty)]
 VariableName = Annotated[str, Form("name"), _text(names.parse_variable_name)]
 VariableValue = Annotated[str, Form("text"), _text(names.parse_variable_value)]
 CredentialName = Annotated[str, Form("name"), _text(names.parse_credential_name)]

@@ -1,9 +1,9 @@
 """Reads a configuration file. The only module of ``config`` that the rest needs."""
 
 import os
-import os.path
 import shutil
 from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
 
 from cloister.config import checks, files, source, validation
 from cloister.config.resolve import Report, Surroundings, resolve
@@ -31,7 +31,7 @@ def load(path: str, *, check_files: bool = True) -> Snapshot:
     return build(
         document,
         Surroundings(
-            folder=os.path.dirname(os.path.abspath(path)),
+            folder=PurePosixPath(Path.cwd(), path).parent,
             uid=os.geteuid(),
             environment=os.environ,
             find_program=lambda name: shutil.which(name, path=SEARCH_PATH),
@@ -64,7 +64,7 @@ def find(explicit: str | None) -> str:
     if explicit is not None:
         return explicit
     for path in (LOCAL_FILE, SYSTEM_FILE):
-        if os.path.exists(path):
+        if Path(path).exists():
             return path
     raise CloisterError(
         "there is no configuration",

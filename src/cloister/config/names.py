@@ -29,7 +29,7 @@ def parse_app_name(text: str) -> str:
             Code.BAD_NAME,
             f'"{text}" cannot name an application',
             why="the name is a host name inside the cell and part of the path of its socket",
-            hint=f'take lower-case letters, digits and inner hyphens, at most 63{_instead(text)}',
+            hint=f"take lower-case letters, digits and inner hyphens, at most 63{_instead(text)}",
         )
     return text
 
@@ -126,7 +126,7 @@ def parse_callable(text: str) -> str:
         raise refusal(
             Code.BAD_CALLABLE,
             f'"{text}" names no callable of a module',
-            hint='write the module\'s import name, a colon and the callable, for example '
+            hint="write the module's import name, a colon and the callable, for example "
             f'"{right if _is_dotted(attribute or "app") else "blog:app"}"',
         )
     return text

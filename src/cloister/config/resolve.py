@@ -7,6 +7,7 @@ taken as text; ``..`` removes the part before it even where that is a symbolic l
 import os.path
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
 
 from cloister.config.lines import KeyPath
 from cloister.config.problems import Code
@@ -50,7 +51,7 @@ from cloister.model.snapshot import DoorOptions, Paths, Snapshot
 class Surroundings:
     """What a snapshot depends on beside the file's text."""
 
-    folder: str
+    folder: PurePosixPath
     """The configuration file's folder, absolute."""
     uid: int
     """The supervisor's effective user id."""
@@ -75,6 +76,7 @@ class Report:
         why: str | None = None,
         hint: str | None = None,
     ) -> None:
+        """Adds a problem with what stands, or should stand, at ``path``."""
         self.problems.append(Problem(code, what, self._source.locate(path), why, hint))
 
     def place(self, path: KeyPath) -> str:
@@ -83,12 +85,14 @@ class Report:
         return f"{where.key} in line {where.line}" if where.line is not None else where.key
 
 
-def resolve(checked: Checked, source: Source, surroundings: Surroundings, report: Report) -> Snapshot:
+def resolve(
+    checked: Checked, source: Source, surroundings: Surroundings, report: Report
+) -> Snapshot:
     """A snapshot of everything that ``checked`` still has; what is wrong goes to ``report``."""
     file = checked.file
     resolver = _Resolver(checked, surroundings, report)
     return Snapshot(
-        source=os.path.join(surroundings.folder, os.path.basename(source.file)),
+        source=str(surroundings.folder / PurePosixPath(source.file).name),
         paths=resolver.paths(file.cloister),
         ids=file.cloister.ids,
         door=DoorOptions(
@@ -108,14 +112,12 @@ class _Resolver:
         self._report = report
 
     def _absolute(self, path: str) -> str:
-        # POSIX gives exactly two leading slashes a meaning of their own; Linux does not.
-        joined = os.path.normpath(os.path.join(self._surroundings.folder, path))
-        return "/" + joined.lstrip("/")
+        return _normal(self._surroundings.folder / path)
 
     def paths(self, table: CloisterTable) -> Paths:
         root = self._surroundings.uid == 0
         environment = self._surroundings.environment
-        home = environment.get("HOME") or "/"
+        home = environment.get("HOME") or ""
         runtime = table.runtime_directory
         if runtime is None and not root:
             base = environment.get("XDG_RUNTIME_DIR")
@@ -125,14 +127,14 @@ class _Resolver:
                     "there is no place for sockets",
                     ("cloister", "runtime-directory"),
                     why="$XDG_RUNTIME_DIR is not set, and only root may use /run/cloister",
-                    hint='name a folder that only you may write to, for example '
-                    f'runtime-directory = "{os.path.join(home, ".cache/cloister")}"',
+                    hint="name a folder that only you may write to, for example "
+                    f'runtime-directory = "{home}/.cache/cloister"',
                 )
-            runtime = os.path.join(base or "/", "cloister")
+            runtime = f"{base or ''}/cloister"
         state = table.state_directory
         if state is None and not root:
-            base = environment.get("XDG_STATE_HOME") or os.path.join(home, ".local/state")
-            state = os.path.join(base, "cloister")
+            base = environment.get("XDG_STATE_HOME") or f"{home}/.local/state"
+            state = f"{base}/cloister"
         return Paths(
             runtime=self._absolute(runtime or "/run/cloister"),
             state=self._absolute(state or "/var/lib/cloister"),
@@ -253,7 +255,7 @@ class _Resolver:
             )
             return None
         if "/" in program:
-            found: str | None = os.path.normpath(os.path.join(directory, program))
+            found: str | None = _normal(PurePosixPath(directory) / program)
         else:
             found = self._surroundings.find_program(program)
         if found is None:
@@ -273,5 +275,13 @@ class _Resolver:
 
     def _bind(self, table: BindTable) -> Bind:
         source = self._absolute(table.source)
-        destination = source if table.destination is None else os.path.normpath(table.destination)
+        destination = (
+            source if table.destination is None else _normal(PurePosixPath(table.destination))
+        )
         return Bind(source, destination, writable=table.writable)
+
+
+def _normal(path: PurePosixPath) -> str:
+    """``path``, which is absolute, without ``.``, ``..`` and doubled slashes."""
+    # POSIX gives exactly two leading slashes a meaning of their own; Linux does not.
+    return "/" + os.path.normpath(path).lstrip("/")

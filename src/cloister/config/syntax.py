@@ -139,8 +139,7 @@ class SocketTable(Table):
         default=_socket.directory_mode,
     )
     backlog: Annotated[int, Form("number")] = setting(
-        "Connections that may wait to be accepted; the kernel cuts it at "
-        "`net.core.somaxconn`.",
+        "Connections that may wait to be accepted; the kernel cuts it at `net.core.somaxconn`.",
         example="4096",
         default=_socket.backlog,
         at_least=1,
@@ -286,14 +285,14 @@ class AppTable(Table):
         default={},
         default_text="none",
     )
-    credentials: Annotated[
-        dict[forms.CredentialName, forms.PathText], Form("table of paths")
-    ] = setting(
-        "Secret files, each handed over as `$CREDENTIALS_DIRECTORY/NAME`, so that the "
-        "application needs no right to read the original.",
-        example='{ database-password = "/etc/blog/password" }',
-        default={},
-        default_text="none",
+    credentials: Annotated[dict[forms.CredentialName, forms.PathText], Form("table of paths")] = (
+        setting(
+            "Secret files, each handed over as `$CREDENTIALS_DIRECTORY/NAME`, so that the "
+            "application needs no right to read the original.",
+            example='{ database-password = "/etc/blog/password" }',
+            default={},
+            default_text="none",
+        )
     )
     binds: Annotated[list[BindTable], Form("list of tables")] = setting(
         "Further parts of the host's file system.",
@@ -301,14 +300,14 @@ class AppTable(Table):
         default=[],
         default_text="none",
     )
-    ready: (
-        Annotated[Literal["notify", "accept"], Form("word", lambda word: f'"{word}"')] | None
-    ) = setting(
-        "How the application shows that it serves: `notify` by sd_notify(3), `accept` by "
-        "taking a connection.",
-        example='"accept"',
-        default=None,
-        default_text='"notify" with `python`, "accept" with `command`',
+    ready: Annotated[Literal["notify", "accept"], Form("word", lambda word: f'"{word}"')] | None = (
+        setting(
+            "How the application shows that it serves: `notify` by sd_notify(3), `accept` by "
+            "taking a connection.",
+            example='"accept"',
+            default=None,
+            default_text='"notify" with `python`, "accept" with `command`',
+        )
     )
     ready_timeout: forms.Duration = setting(
         "How long it may take to be ready.",

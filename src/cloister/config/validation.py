@@ -74,7 +74,8 @@ def check(source: Source) -> Checked:
                 for path, detail in zip(paths, details, strict=True)
             ]
             left_out.update(gone)
-            if not any([_remove(document, path) for path in gone]):
+            removed = [_remove(document, path) for path in gone]
+            if not any(removed):
                 document = {}  # no error is known to end here; going round for ever is worse
         else:
             return Checked(file, tuple(problems or ()), frozenset(left_out))
@@ -131,16 +132,16 @@ def _problem(source: Source, path: KeyPath, detail: ErrorDetails) -> Problem:
         return Problem(Code.MISSING_KEY, f"`{name}` is missing", where, None, example)
     given = write(detail["input"])
     if kind == "literal_error":
-        words = re.findall(r"'([^']*)'", context["expected"])
-        near = difflib.get_close_matches(str(detail["input"]), words, 1)
-        accepted = "it takes " + " or ".join(f'"{word}"' for word in words)
+        accepted = re.findall(r"'([^']*)'", context["expected"])
+        near = difflib.get_close_matches(str(detail["input"]), accepted, 1)
+        why = "it takes " + " or ".join(f'"{word}"' for word in accepted)
         hint = f'did you mean "{near[0]}"?' if near else example
-        return Problem(Code.UNKNOWN_VALUE, f"`{name}` cannot be {given}", where, accepted, hint)
+        return Problem(Code.UNKNOWN_VALUE, f"`{name}` cannot be {given}", where, why, hint)
     if kind in _BOUNDS:
-        key, words = _BOUNDS[kind]
-        what = f"`{name}` cannot be {given}: it is {words} {context[key]}"
+        key, bound = _BOUNDS[kind]
+        what = f"`{name}` cannot be {given}: it has to be {bound} {context[key]}"
         return Problem(Code.OUT_OF_RANGE, what, where, None, example)
-    what = f"`{name}` is {_TYPES.get(kind, 'of another type')}, not {given}"
+    what = f"`{name}` has to be {_TYPES.get(kind, 'of another type')}, not {given}"
     return Problem(Code.WRONG_TYPE, what, where, None, example)
 
 
@@ -151,7 +152,8 @@ def _name_and_example(path: KeyPath) -> tuple[str, str | None]:
         path = path[:-1]
     field = find(path)
     if field is None:
-        return name, None
+        enclosing = find(path[:-1])
+        return name, enclosing and f"for example {path[-2]} = {field_help(enclosing).example}"
     return name, f"for example {path[-1]} = {field_help(field).example}"
 
 
@@ -179,4 +181,4 @@ def write(value: object) -> str:
         case list():
             return "a list"
         case _:
-            return f"the number {value}" if isinstance(value, int | float) else str(value)
+            return f"the number {value}" if isinstance(value, int | float) else f"the date {value}"

@@ -45,7 +45,9 @@ def parse_duration(text: str) -> float:
     seconds = float(match[1]) * _SECONDS[match[2]]
     if not 0 < seconds <= _LONGEST:
         raise refusal(
-            Code.BAD_DURATION, f'"{text}" is out of range', hint='take more than 0 and at most "24h"'
+            Code.BAD_DURATION,
+            f'"{text}" is out of range',
+            hint='take more than 0 and at most "24h"',
         )
     return seconds
 
@@ -57,7 +59,7 @@ def parse_size(text: str) -> int:
         raise refusal(
             Code.BAD_SIZE,
             f'"{text}" is no size',
-            hint='write a number and its unit (K, M, G or T, each 1024 times the one before), '
+            hint="write a number and its unit (K, M, G or T, each 1024 times the one before), "
             'for example "64M" or "1G"',
         )
     size = int(match[1]) * _FACTOR[match[2]]
