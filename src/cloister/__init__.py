@@ -3,7 +3,7 @@
 Layers, lowest first; a module imports only from layers below its own:
 
 ``model``     frozen values, no I/O
-``wire``      frozen values to and from the programs' JSON
+``processes``, ``wire``      what both programs' drivers share: pipes, and the JSON
 ``config``    text to ``model.snapshot.Snapshot``
 ``sockets``, ``hosts``, ``door``, ``cells``   one side of the system each
 ``apps``      the life of an application

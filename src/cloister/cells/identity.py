@@ -1,19 +1,211 @@
 """Which ids of the host an application runs under."""
 
+import contextlib
+import fcntl
+import grp
+import json
+import os
+import pwd
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from cloister.model.errors import CloisterError
 from cloister.model.isolation import HostIdentity, IdRange
+
+SUBORDINATE = ("/etc/subuid", "/etc/subgid")
+"""subuid(5), subgid(5): ``name:first:count`` on each line."""
+
+RESERVED_NAME = "cloister"
+"""A range that these files give to this name is Cloister's own."""
 
 
 class IdentityStore:
-    """Remembers on disk which application has which host ids."""
+    """Remembers on disk which application has which host ids.
 
-    def __init__(self, path: str, ids: IdRange) -> None:
-        self._path = path
+    One id is user and group id alike. The range's first id is the door's and is never
+    given to an application. An ordinary user has no ids to give: every application then
+    runs under the caller's own, apart from the others by its namespaces only.
+
+    All methods block for the time of a few small file operations. Several processes may
+    use one store.
+    """
+
+    def __init__(self, path: str, ids: IdRange, *, rootless: bool | None = None) -> None:
+        """``path`` is a file, made with its folder when the first id is given."""
+        self._path = Path(path)
         self._ids = ids
+        self._rootless = os.geteuid() != 0 if rootless is None else rootless
+
+    @property
+    def door(self) -> HostIdentity:
+        """The door's ids."""
+        return self._own() if self._rootless else _identity(self._ids.first)
 
     def acquire(self, name: str) -> HostIdentity:
-        """The ids of the application ``name``; the lowest free ones when it has none yet."""
-        raise NotImplementedError
+        """The ids of the application ``name``: the same as ever, or the lowest free ones.
+
+        Raises :class:`CloisterError` when the range is used up, when a user of the host
+        has ids in it, or when the store cannot be read or written.
+        """
+        if self._rootless:
+            return self._own()
+        with self._locked() as identities:
+            if name not in identities:
+                _refuse_foreign(self._ids)
+                identities[name] = self._lowest_free(identities)
+                self._write(identities)
+            return _identity(identities[name])
 
     def release(self, name: str) -> None:
-        """Frees the ids of ``name``."""
-        raise NotImplementedError
+        """Frees the ids of ``name``; another name may get them. Unknown names are ignored."""
+        if self._rootless:
+            return
+        with self._locked() as identities:
+            if identities.pop(name, None) is not None:
+                self._write(identities)
+
+    @contextlib.contextmanager
+    def lease(self) -> Iterator[HostIdentity]:
+        """Ids for as long as the block runs, for something that has no lasting name.
+
+        Leases of processes that were killed are freed by the next one.
+        """
+        if self._rootless:
+            yield self._own()
+            return
+        with self._locked() as identities:
+            # No application is called so: names of applications have no dot.
+            for name in [name for name in identities if name.startswith("run.")]:
+                if not Path("/proc", name.split(".")[1]).exists():
+                    del identities[name]
+            _refuse_foreign(self._ids)
+            lowest = self._lowest_free(identities)
+            # One process may hold several leases; the id tells them apart.
+            name = f"run.{os.getpid()}.{lowest}"
+            identities[name] = lowest
+            self._write(identities)
+        try:
+            yield _identity(lowest)
+        finally:
+            self.release(name)
+
+    def _own(self) -> HostIdentity:
+        return HostIdentity(os.geteuid(), os.getegid())
+
+    def _lowest_free(self, identities: dict[str, int]) -> int:
+        used = set(identities.values())
+        for candidate in range(self._ids.first + 1, self._ids.last + 1):
+            if candidate not in used:
+                return candidate
+        raise CloisterError(
+            f"no id is free in {self._ids.first}-{self._ids.last}",
+            why=f"{len(used)} applications have one each, and the first is the door's",
+            hint='widen `ids` in [cloister], for example ids = "500000-565535"',
+        )
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[dict[str, int]]:
+        """The stored identities, which no other process changes meanwhile."""
+        try:
+            self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            lock = os.open(
+                self._path.with_name(self._path.name + ".lock"),
+                os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW,
+                0o600,
+            )
+        except OSError as error:
+            raise self._unusable("cannot be locked", error) from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield self._read()
+        finally:
+            os.close(lock)
+
+    def _read(self) -> dict[str, int]:
+        try:
+            text = self._path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return {}
+        except (OSError, UnicodeDecodeError) as error:
+            raise self._unusable("cannot be read", error) from error
+        try:
+            stored = json.loads(text)
+        except ValueError as error:
+            raise self._unusable("is damaged", error) from error
+        identities: dict[str, int] = {}
+        for name, number in stored.items() if isinstance(stored, dict) else [("", None)]:
+            if type(number) is not int or number <= 0 or number in identities.values():
+                raise self._unusable("is damaged", f"{name!r} has no id of its own")
+            identities[name] = number
+        # After a change of the range every application outside it gets new ids.
+        inside = range(self._ids.first + 1, self._ids.last + 1)
+        return {name: number for name, number in identities.items() if number in inside}
+
+    def _write(self, identities: dict[str, int]) -> None:
+        """Replaces the file atomically; a crash leaves the old one or the new one."""
+        folder = self._path.parent
+        temporary: str | None = None
+        try:
+            descriptor, temporary = tempfile.mkstemp(prefix=f".{self._path.name}.", dir=folder)
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                json.dump(identities, file, indent=1, sort_keys=True)
+                file.write("\n")
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).replace(self._path)
+            temporary = None
+            directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.fsync(directory)
+            finally:
+                os.close(directory)
+        except OSError as error:
+            raise self._unusable("cannot be written", error) from error
+        finally:
+            if temporary is not None:
+                Path(temporary).unlink(missing_ok=True)
+
+    def _unusable(self, what: str, reason: Exception | str) -> CloisterError:
+        return CloisterError(
+            f"the store of identities {self._path} {what}",
+            why=str(reason),
+            hint="restore it, or remove it while nothing runs: every application gets new ids",
+        )
+
+
+def _identity(number: int) -> HostIdentity:
+    return HostIdentity(number, number)
+
+
+def _refuse_foreign(ids: IdRange) -> None:
+    """Raises when the host has given ids of the range to somebody else."""
+    hint = "choose another range for `ids` in [cloister]"
+    whose = f"the id range {ids.first}-{ids.last} is not free"
+    inside = range(ids.first, ids.last + 1)
+    for user in pwd.getpwall():
+        if user.pw_uid in inside:
+            raise CloisterError(whose, why=f"user {user.pw_name} is {user.pw_uid}", hint=hint)
+    for group in grp.getgrall():
+        if group.gr_gid in inside:
+            raise CloisterError(whose, why=f"group {group.gr_name} is {group.gr_gid}", hint=hint)
+    for path in SUBORDINATE:
+        for name, first, count in _subordinate(path):
+            last = first + count - 1
+            if name != RESERVED_NAME and first <= ids.last and ids.first <= last:
+                raise CloisterError(
+                    whose,
+                    why=f"{path} gives {first}-{last} to {name}",
+                    hint=f"{hint}, or reserve one by a line `{RESERVED_NAME}:FIRST:COUNT` there",
+                )
+
+
+def _subordinate(path: str) -> Iterator[tuple[str, int, int]]:
+    try:
+        lines = Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return
+    for line in lines:
+        match line.strip().split(":"):
+            case [name, first, count] if first.isdecimal() and count.isdecimal():
+                yield name, int(first), int(count)

@@ -1,11 +1,36 @@
 """Drives one ``cloister-door`` process."""
 
 import asyncio
+import contextlib
+import os
+import socket
+from asyncio.subprocess import Process
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cloister.door.messages import Protection, Snapshot, Statistics
+from cloister.door.channel import DoorChannel, RefusedError
+from cloister.door.messages import (
+    PROTOCOL,
+    Applied,
+    Apply,
+    Descriptors,
+    Drain,
+    Draining,
+    Protection,
+    Ready,
+    Received,
+    Snapshot,
+    Statistics,
+    Stats,
+    StatsReply,
+    encode,
+)
+from cloister.model.errors import DoorError
 from cloister.model.isolation import HostIdentity
+from cloister.processes import LINE_LIMIT, TailReader, connect_reader, end, memory_file
+
+BATCH = 253
+"""Descriptors in one packet: ``SCM_MAX_FD`` (Linux, include/net/scm.h)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,36 +48,171 @@ class DoorLaunch:
 
 
 class DoorProcess:
-    """One running ``cloister-door``."""
+    """One running ``cloister-door``. Made by :meth:`start`.
 
-    pid: int
-    protections: tuple[Protection, ...]
-    records: asyncio.StreamReader
-    messages: asyncio.StreamReader
+    Its owner reads :attr:`records` and :attr:`messages` to their ends, or the door blocks
+    (messages) or loses lines (records).
+    """
+
+    def __init__(
+        self, process: Process, channel: DoorChannel, messages: TailReader, ready: Ready
+    ) -> None:
+        assert process.stdout is not None  # noqa: S101 - asked for in start()
+        self._process = process
+        self._channel = channel
+        self._applying = asyncio.Lock()
+        self._stale = False
+        self.pid = process.pid
+        self.version = ready.version
+        self.protections: tuple[Protection, ...] = ready.confinement
+        """What it took on itself, in order, and whether each is in force."""
+        self.records: asyncio.StreamReader = process.stdout
+        """One :class:`~cloister.door.messages.ConnectionRecord` as JSON on each line."""
+        self.messages: asyncio.StreamReader = messages
+        """What it says to people."""
 
     @classmethod
     async def start(cls, launch: DoorLaunch) -> "DoorProcess":
-        """A confined door that waits for its first snapshot."""
-        raise NotImplementedError
+        """A confined door that waits for its first snapshot.
+
+        Raises :class:`DoorError` with its last words; nothing is left then, nor when the
+        caller is cancelled.
+        """
+        with contextlib.ExitStack() as stack:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            stack.callback(ours.close)
+            stack.callback(theirs.close)
+            stderr_read, stderr_write = os.pipe2(os.O_CLOEXEC)
+            unread = stack.enter_context(contextlib.ExitStack())
+            unread.callback(os.close, stderr_read)
+            unwritten = stack.enter_context(contextlib.ExitStack())
+            unwritten.callback(os.close, stderr_write)
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    *_command(launch, theirs.fileno()),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=asyncio.subprocess.PIPE,
+                    stderr=stderr_write,
+                    pass_fds=(theirs.fileno(),),
+                    limit=LINE_LIMIT,
+                )
+            except OSError as error:
+                raise DoorError(
+                    f"{launch.program} cannot be started",
+                    why=os.strerror(error.errno or 0),
+                    hint="run `make install` in a checkout, or reinstall cloister",
+                ) from error
+            theirs.close()
+            unwritten.close()
+            messages = TailReader()
+            channel: DoorChannel | None = None
+            try:
+                unread.pop_all()
+                transport = await connect_reader(messages, stderr_read)
+                stack.callback(transport.close)
+                channel = DoorChannel(ours, process, messages, launch.reply_timeout)
+                ready = await channel.ready(launch.start_timeout)
+                if ready.protocol != PROTOCOL:
+                    raise DoorError(
+                        f"cloister-door {ready.version} speaks protocol {ready.protocol}",
+                        why=f"this cloister speaks protocol {PROTOCOL}",
+                        hint="install cloister and cloister-door of the same version",
+                    )
+            except BaseException:
+                await end(process)
+                if channel is not None:
+                    channel.close()
+                raise
+            stack.pop_all()
+        return cls(process, channel, messages, ready)
 
     async def apply(self, snapshot: Snapshot, descriptors: Sequence[int]) -> None:
-        """Replaces the running snapshot; the descriptors stay the caller's."""
-        raise NotImplementedError
+        """Replaces the running snapshot, atomically for each connection.
+
+        ``descriptors`` are what the snapshot's indices count; they stay the caller's.
+        Raises :class:`DoorError` when the door refuses, in which case the previous
+        snapshot goes on, or when it does not answer or has ended.
+        """
+        async with self._applying:
+            content = memory_file("door-snapshot", encode(snapshot))
+            try:
+                await self._apply(snapshot, [*descriptors, content])
+            finally:
+                os.close(content)
+
+    async def _apply(self, snapshot: Snapshot, descriptors: list[int]) -> None:
+        if self._stale:
+            raise DoorError(
+                "the door cannot take a snapshot any more",
+                why="an earlier one was interrupted while its descriptors were sent",
+                hint="replace the door by a new one on the same listeners",
+            )
+        # From here on the door may hold descriptors of an unfinished list; only an answer
+        # to Apply says that the list is empty again.
+        self._stale = True
+        last = (len(descriptors) - 1) // BATCH * BATCH
+        for first in range(0, last, BATCH):
+            batch = descriptors[first : first + BATCH]
+            await self._channel.request(Descriptors, batch, answer=Received)
+        try:
+            applied = await self._channel.request(
+                lambda number: Apply(number, snapshot=len(descriptors) - 1),
+                descriptors[last:],
+                answer=Applied,
+            )
+        except RefusedError:
+            self._stale = False
+            raise
+        self._stale = False
+        if applied.generation != snapshot.generation:
+            raise DoorError(
+                f"the door applied snapshot {applied.generation}",
+                why=f"it was given snapshot {snapshot.generation}",
+                hint="report this with the versions of cloister and cloister-door",
+            )
 
     async def stats(self) -> Statistics:
         """All counters since the door started."""
-        raise NotImplementedError
+        reply = await self._channel.request(Stats, answer=StatsReply)
+        return reply.stats
 
     async def drain(self, deadline: float) -> int:
         """Closes the door's listeners; open connections are cut after ``deadline`` seconds.
-        Returns how many are open.
+
+        Returns at once, with the number of open connections; :meth:`wait` tells the end.
         """
-        raise NotImplementedError
+        milliseconds = max(0, round(deadline * 1000))
+        reply = await self._channel.request(
+            lambda number: Drain(number, deadline_ms=milliseconds), answer=Draining
+        )
+        return reply.active
+
+    @property
+    def returncode(self) -> int | None:
+        """Its exit status once it has ended; negative for a signal."""
+        return self._process.returncode
 
     async def wait(self) -> int:
         """Its exit status; negative for a signal, as in asyncio.subprocess."""
-        raise NotImplementedError
+        status = await self._process.wait()
+        self._channel.close()
+        return status
 
     def kill(self) -> None:
         """Ends it at once (SIGKILL). Does nothing when it has ended."""
-        raise NotImplementedError
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+
+    async def close(self) -> int:
+        """Ends it where it still runs, frees everything, and returns its status."""
+        try:
+            return await end(self._process)
+        finally:
+            self._channel.close()
+
+
+def _command(launch: DoorLaunch, control: int) -> list[str]:
+    command = [launch.program, "serve", "--control-fd", str(control), "--die-with-parent"]
+    if launch.identity is not None:
+        command += ["--user", f"{launch.identity.uid}:{launch.identity.gid}"]
+    return command

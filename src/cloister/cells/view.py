@@ -1,0 +1,162 @@
+"""What a cell sees of the host's file system, and what is made for it."""
+
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePosixPath
+
+from cloister.cells.spec import Bind, File, Link, Text
+from cloister.model.errors import CloisterError
+
+USER = "app"
+"""The application's user and group inside."""
+USER_ID = 1000
+HOME = "/tmp"  # noqa: S108 - the cell's own
+
+SYSTEM_FOLDERS = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
+"""Links into /usr on a merged system, folders of their own on an older one."""
+
+SYSTEM_FILES = (
+    "/etc/alternatives",
+    "/etc/ca-certificates",
+    "/etc/ld.so.cache",
+    "/etc/localtime",
+    "/etc/mime.types",
+    "/etc/pki",
+    "/etc/protocols",
+    "/etc/services",
+    "/etc/ssl",
+)
+"""Seen where the host has them."""
+
+OWN_FOLDERS = ("/", "/dev", "/etc", "/proc", "/run", "/sys", "/tmp")  # noqa: S108
+"""What the cell has for itself; the host's cannot be seen there."""
+
+
+def read_only(path: str, *, executable: bool = True, optional: bool = False) -> Bind:
+    """``path`` of the host, at the same path in the cell."""
+    return Bind(path, path, writable=False, executable=executable, optional=optional)
+
+
+def system_view() -> tuple[list[Bind], list[Link]]:
+    """The host's programs and libraries, and what they need of /etc."""
+    binds = [read_only("/usr")]
+    links = []
+    for folder in SYSTEM_FOLDERS:
+        path = Path(folder)
+        if path.is_symlink():
+            links.append(Link(folder, str(path.readlink())))
+        elif path.is_dir():
+            binds.append(read_only(folder))
+    binds += [
+        read_only(path, executable=False, optional=True)
+        for path in SYSTEM_FILES
+        if Path(path).exists()
+    ]
+    return binds, links
+
+
+def python_view() -> list[Bind]:
+    """The running interpreter with its libraries, and this package.
+
+    Of the module search path everything that the interpreter itself put there: not the
+    folder of the script, nor the current one, nor ``PYTHONPATH``.
+    """
+    package = Path(__file__).absolute().parent.parent
+    foreign = {"", str(Path.cwd()), str(package.parent)}
+    foreign.update(os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    if not sys.flags.safe_path and sys.path:
+        # The script's folder; with -m and -c the current one.
+        foreign.add(sys.path[0])
+    paths = [sys.base_prefix, sys.prefix, str(package)]
+    paths += [path for path in sys.path if path not in foreign and Path(path).exists()]
+    return [read_only(path) for path in paths]
+
+
+def made_files(hostname: str) -> list[File]:
+    """The files below /etc that are the cell's own."""
+    texts = {
+        "/etc/passwd": f"{USER}:x:{USER_ID}:{USER_ID}:{USER}:{HOME}:/bin/sh\n"
+        "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
+        "/etc/group": f"{USER}:x:{USER_ID}:\nnogroup:x:65534:\n",
+        "/etc/hostname": f"{hostname}\n",
+        "/etc/hosts": f"127.0.0.1 localhost {hostname}\n::1 localhost ip6-localhost ip6-loopback\n",
+        # No name server is reachable; asking one would only take time.
+        "/etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
+        "/etc/resolv.conf": "",
+    }
+    return [File(path, 0o444, Text(text)) for path, text in texts.items()]
+
+
+def arrange(binds: Iterable[Bind]) -> list[Bind]:
+    """The binds, parents first, without those that another one shows already.
+
+    Of two at one place the later one counts. Raises :class:`CloisterError` for a bind that
+    lies in another one whose source has no place for it.
+    """
+    last = {bind.destination: bind for bind in map(_normal, binds)}
+    kept: list[Bind] = []
+    for bind in sorted(last.values(), key=lambda bind: PurePosixPath(bind.destination).parts):
+        parent = _innermost(bind.destination, kept)
+        if parent is None:
+            kept.append(bind)
+            continue
+        place = _through(parent, bind.destination)
+        if _same(parent, bind) and place == bind.source:
+            continue
+        if not parent.optional and not bind.optional and not Path(place).exists():
+            raise CloisterError(
+                f"nothing can be bound to {bind.destination}",
+                why=f"it lies in {parent.destination}, which shows {parent.source}, "
+                f"and {place} does not exist",
+                hint=f"make an empty {place}, or choose another destination",
+            )
+        kept.append(bind)
+    return kept
+
+
+def covered(path: str, binds: Sequence[Bind]) -> bool:
+    """Whether a bind decides what is at ``path``."""
+    return _innermost(path, binds) is not None
+
+
+def application_folder(app: str, path: str) -> Bind:
+    """The bind for an application's folder.
+
+    Raises :class:`CloisterError` where the cell's own folders are in the way.
+    """
+    normal = os.path.normpath(path)
+    if normal in OWN_FOLDERS or normal.startswith(("/proc/", "/sys/", "/dev/")):
+        raise CloisterError(
+            f"{normal} cannot be the folder of {app}",
+            why="it would show far more of the host than the application, "
+            "and the cell has a folder of its own there",
+            hint="put the application into a folder of its own and name that in `directory`",
+        )
+    return read_only(normal)
+
+
+def _normal(bind: Bind) -> Bind:
+    return Bind(
+        os.path.normpath(bind.source),
+        os.path.normpath(bind.destination),
+        writable=bind.writable,
+        executable=bind.executable,
+        optional=bind.optional,
+    )
+
+
+def _innermost(path: str, binds: Sequence[Bind]) -> Bind | None:
+    """The bind with the longest destination that is ``path`` or lies above it."""
+    above = [bind for bind in binds if PurePosixPath(path).is_relative_to(bind.destination)]
+    return max(above, key=lambda bind: len(bind.destination), default=None)
+
+
+def _through(parent: Bind, destination: str) -> str:
+    """Which path of the host ``parent`` shows at ``destination``."""
+    inner = PurePosixPath(destination).relative_to(parent.destination)
+    return os.path.normpath(PurePosixPath(parent.source) / inner)
+
+
+def _same(parent: Bind, bind: Bind) -> bool:
+    return parent.writable == bind.writable and (parent.executable or not bind.executable)
