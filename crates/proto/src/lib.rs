@@ -10,3 +10,4 @@ pub mod client_hello;
 pub mod hostname;
 pub mod messages;
 pub mod progress;
+pub mod proxy_header;
