@@ -56,7 +56,7 @@ def canonical_hostname(text: str) -> str:
     if len(text) > _MAXIMUM_INPUT:
         _refuse(text, f"it has {len(text)} characters; at most {MAXIMUM_LENGTH} are allowed")
     _refuse_address(text)
-    labels = _map(text, text).split(".")
+    labels = _map(text).split(".")
     if len(labels) > 1 and not labels[-1]:
         labels.pop()
     readable = [_readable(text, label) for label in labels]
@@ -96,10 +96,10 @@ def canonical_host_pattern(text: str) -> str:
     return canonical if parent == text else f"*.{canonical}"
 
 
-def _map(text: str, part: str) -> str:
+def _map(text: str) -> str:
     """Applies the mapping of UTS 46 section 4 and Normalization Form C."""
     try:
-        return idna.uts46_remap(part, std3_rules=False)
+        return idna.uts46_remap(text, std3_rules=False)
     except idna.IDNAError as error:
         codepoint = error.codepoint
         if codepoint is None:
@@ -137,9 +137,10 @@ def _undo_a_label(text: str, label: str) -> str:
     """Decodes an A-label that is the canonical one of its label."""
     try:
         decoded = label.removeprefix(_A_LABEL_PREFIX).encode("ascii").decode("punycode")
-    except (UnicodeError, ValueError, OverflowError):
-        decoded = ""
-    if decoded.isascii() or _a_label(decoded) != label or _map(text, decoded) != decoded:
+        mapped = idna.uts46_remap(decoded, std3_rules=False)
+    except (ValueError, OverflowError):  # ValueError includes idna's and codecs' errors
+        decoded = mapped = ""
+    if decoded.isascii() or mapped != decoded or _a_label(decoded) != label:
         _refuse(text, f"{_quoted(label)} looks like an A-label but stands for no valid label")
     return decoded
 
