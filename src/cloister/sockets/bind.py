@@ -120,7 +120,7 @@ def _tcp_error(address: TcpAddress, error: OSError) -> CloisterError:
 
 def _first_unprivileged_port() -> int:
     try:
-        return int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text("ascii"))
+        return int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text("utf-8"))
     except (OSError, ValueError):
         return 1024
 
