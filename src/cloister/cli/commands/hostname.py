@@ -23,7 +23,8 @@ def command(names: tuple[str, ...], as_json: bool) -> None:
     Example:
       cloister hostname Bücher.Example 🕸💍.ws
     """
-    from cloister.hosts.hostname import canonical_hostname  # noqa: PLC0415 - Unicode tables
+    # Late: the Unicode tables take time that `cloister --help` does not have.
+    from cloister.hosts.hostname import canonical_hostname
 
     rows: list[dict[str, str | None]] = []
     errors: list[HostnameError] = []
