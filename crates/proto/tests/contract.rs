@@ -1,4 +1,5 @@
 //! The Rust side of the messages in `tests/contract`.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeSet;
 use std::fs;
