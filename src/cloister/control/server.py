@@ -1,0 +1,102 @@
+"""Serves the control API on a Unix socket, to root and to the supervisor's own user."""
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+import struct
+from collections.abc import Iterator
+
+import uvicorn
+from starlette.applications import Starlette
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from cloister.apps.logs import Level, LogEvent, Sink
+from cloister.control.api import refusal
+from cloister.model.listener import SocketOptions, UnixAddress
+from cloister.sockets.bind import bind_listener
+
+_UCRED = struct.Struct("iII")  # struct ucred: pid, uid, gid (unix(7))
+
+
+class ControlServer:
+    """The control socket and the server behind it.
+
+    The socket's mode keeps others out already; the peer's user is checked as well, since
+    modes can be changed by hand, and every refused peer is logged.
+    """
+
+    def __init__(self, path: str, application: Starlette, sink: Sink) -> None:
+        """Binds the socket. Raises what ``bind_listener`` raises."""
+        self._bound = bind_listener(UnixAddress(path), SocketOptions(mode=0o600, backlog=64))
+        config = uvicorn.Config(
+            application,
+            http=_protocol(sink),
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            log_level="critical",
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            timeout_keep_alive=5,
+            timeout_graceful_shutdown=1,
+        )
+        self._server = _Server(config)
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Serve, on the running event loop."""
+        self._task = asyncio.create_task(self._server.serve(sockets=[self._bound.socket]))
+
+    async def close(self) -> None:
+        """Finish the requests under way, and close and unlink the socket."""
+        if self._task is not None:
+            self._server.should_exit = True
+            await self._task
+        self._bound.close()
+
+
+class _Server(uvicorn.Server):
+    """Leaves the signals to the supervisor, whose loop it shares."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _protocol(sink: Sink) -> type[H11Protocol]:
+    class PeerCheckingProtocol(H11Protocol):
+        """HTTP/1.1 for peers that may ask."""
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            connection: socket.socket = transport.get_extra_info("socket")
+            pid, uid, _ = _UCRED.unpack(
+                connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+            )
+            super().connection_made(transport)
+            self.client = (f"uid={uid}", pid)
+            if uid in (0, os.geteuid()):
+                return
+            message = f"refused a request of user {uid} (process {pid}) on the control socket"
+            sink.emit(LogEvent("cloister", message, Level.WARNING, fields={"uid": uid, "pid": pid}))
+            transport.write(_forbidden(uid))
+            transport.close()
+
+    return PeerCheckingProtocol
+
+
+def _forbidden(uid: int) -> bytes:
+    body = json.dumps(
+        refusal(
+            "not permitted",
+            f"user {uid} is neither root nor the supervisor's own user",
+            "ask as one of them, for example with sudo",
+        )
+    ).encode()
+    head = (
+        "HTTP/1.1 403 Forbidden\r\ncontent-type: application/json\r\n"
+        f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+    )
+    return head.encode() + body
