@@ -1,0 +1,198 @@
+"""Puts a running whole together from a snapshot, and takes it apart again."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator
+
+from cloister.apps.certificates import Authority
+from cloister.apps.endpoints import Endpoints
+from cloister.apps.logs import Level, LogEvent, Sink
+from cloister.apps.runtime import RuntimeDirectory
+from cloister.apps.supervisor import Supervisor, describe_route
+from cloister.cells.identity import IdentityStore
+from cloister.control.api import application
+from cloister.control.server import ControlServer
+from cloister.model.app import SelfSignedTls
+from cloister.model.errors import CloisterError
+from cloister.model.isolation import HostIdentity
+from cloister.model.listener import TcpAddress
+from cloister.model.route import ServerNameRoute
+from cloister.model.snapshot import Snapshot
+
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+async def run(snapshot: Snapshot, sink: Sink) -> None:
+    """Run until SIGTERM or SIGINT, then stop and leave nothing behind. A second signal
+    stops without waiting for anybody. Raises :class:`CloisterError` where it cannot begin.
+    """
+    with contextlib.ExitStack() as stack:
+        runtime = RuntimeDirectory(snapshot.paths.runtime)
+        stack.callback(runtime.close)
+        door, identities = _identities(snapshot)
+        authority = _authority(snapshot, sink)
+        endpoints = Endpoints(snapshot.paths, door)
+        stack.callback(endpoints.close)
+        endpoints.bind_listeners(snapshot.listeners)
+        for app in snapshot.apps:
+            endpoints.add_app(app, identities[app.name])
+        supervisor = Supervisor(snapshot, endpoints, door, authority, sink)
+        control = ControlServer(snapshot.paths.control_socket, application(supervisor), sink)
+        control.start()
+        try:
+            with _signals(supervisor, sink) as stop:
+                await _live(snapshot, supervisor, endpoints, sink, stop)
+        finally:
+            await control.close()
+
+
+async def _live(
+    snapshot: Snapshot,
+    supervisor: Supervisor,
+    endpoints: Endpoints,
+    sink: Sink,
+    stop: asyncio.Event,
+) -> None:
+    starting = asyncio.create_task(supervisor.start())
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            _announce(snapshot, endpoints, starting.result(), sink)
+            _notify("READY=1")
+            await stopping
+        _notify("STOPPING=1")
+        _say(sink, "stopping")
+    finally:
+        stopping.cancel()
+        starting.cancel()
+        await supervisor.stop()
+    _say(sink, "stopped")
+
+
+def _identities(snapshot: Snapshot) -> tuple[HostIdentity, dict[str, HostIdentity]]:
+    """The door's ids and each application's."""
+    store = IdentityStore(f"{snapshot.paths.state}/identities.json", snapshot.ids)
+    door = store.door
+    if os.geteuid() == 0 and snapshot.door.user is not None:
+        door = _user(snapshot.door.user)
+    return door, {app.name: store.acquire(app.name) for app in snapshot.apps}
+
+
+def _user(name: str) -> HostIdentity:
+    import pwd  # noqa: PLC0415 - only where a name is configured
+
+    try:
+        entry = pwd.getpwuid(int(name)) if name.isdecimal() else pwd.getpwnam(name)
+    except KeyError as error:
+        if name.isdecimal():
+            return HostIdentity(int(name), int(name))
+        raise CloisterError(
+            f"there is no user {name!r} to run the door as",
+            hint="make it, or correct `user` in [door]",
+        ) from error
+    return HostIdentity(entry.pw_uid, entry.pw_gid)
+
+
+def _authority(snapshot: Snapshot, sink: Sink) -> Authority | None:
+    hosts = [
+        host for app in snapshot.apps if isinstance(app.tls, SelfSignedTls) for host in app.hosts
+    ]
+    if not any(isinstance(app.tls, SelfSignedTls) for app in snapshot.apps):
+        return None
+    folder = os.path.dirname(snapshot.paths.authority_certificate)  # noqa: PTH120 - a text
+    authority = Authority.open(folder, hosts)
+    if authority.replaced:
+        message = f"made a new certificate authority: trust {authority.path} instead of the old"
+        sink.emit(LogEvent("cloister", message, Level.WARNING))
+    return authority
+
+
+@contextlib.contextmanager
+def _signals(supervisor: Supervisor, sink: Sink) -> Iterator[asyncio.Event]:
+    """An event that the first stop signal sets; the second one forces."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+
+    def on_stop(name: str) -> None:
+        if stop.is_set():
+            _say(sink, f"{name} again: ending everything now", Level.WARNING)
+            supervisor.force()
+        stop.set()
+
+    def on_hangup() -> None:
+        _say(sink, "SIGHUP changes nothing: restart to use a changed configuration")
+
+    handlers: dict[signal.Signals, Callable[[], None]] = {signal.SIGHUP: on_hangup}
+    for number in _STOP_SIGNALS:
+        handlers[number] = lambda name=number.name: on_stop(name)  # type: ignore[misc]
+    for number, handler in handlers.items():
+        loop.add_signal_handler(number, handler)
+    try:
+        yield stop
+    finally:
+        for number in handlers:
+            loop.remove_signal_handler(number)
+
+
+def _announce(
+    snapshot: Snapshot, endpoints: Endpoints, missing: tuple[str, ...], sink: Sink
+) -> None:
+    """What listens where, and how to reach it."""
+    routes = {listener.name: listener.route for listener in snapshot.listeners}
+    described = {listener.name: describe_route(listener) for listener in snapshot.listeners}
+    for endpoint in endpoints.listeners:
+        name, address = endpoint.listener, endpoint.bound.address
+        _say(sink, f"{name} listens on {address}, {described[name]}")
+    tcp = [
+        endpoint.bound.address
+        for endpoint in endpoints.listeners
+        if isinstance(endpoint.bound.address, TcpAddress)
+        and isinstance(routes[endpoint.listener], ServerNameRoute)
+    ]
+    for app in snapshot.apps:
+        if app.name in missing or app.tls is None or not tcp:
+            continue
+        trust = ""
+        if isinstance(app.tls, SelfSignedTls):
+            trust = f" --cacert {snapshot.paths.authority_certificate}"
+        for host in app.hosts:
+            if not host.startswith("*"):
+                _say(sink, f"try: curl{trust}{reach(host, tcp[0])}")
+    ready = len(snapshot.apps) - len(missing)
+    if missing:
+        message = f"ready: {ready} of {len(snapshot.apps)} apps; not ready: {', '.join(missing)}"
+        _say(sink, message, Level.WARNING)
+    else:
+        _say(sink, f"ready: {ready} app{'' if ready == 1 else 's'}")
+
+
+def reach(host: str, address: TcpAddress) -> str:
+    """curl's arguments that reach ``host`` at ``address`` without any DNS."""
+    target = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(address.host, address.host)
+    if ":" in target and not target.startswith("["):
+        target = f"[{target}]"
+    port = "" if address.port == 443 else f":{address.port}"
+    return f" --resolve {host}:{address.port}:{target} https://{host}{port}/"
+
+
+def _say(sink: Sink, message: str, level: Level = Level.INFO) -> None:
+    sink.emit(LogEvent("cloister", message, level))
+
+
+def _notify(message: str) -> None:
+    """Tells the supervisor's own supervisor (sd_notify(3)), where it has one."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    if address.startswith("@"):
+        address = "\0" + address[1:]
+    # Best effort: to serve matters more than to have said so.
+    with (
+        contextlib.suppress(OSError),
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender,
+    ):
+        sender.sendto(message.encode(), address)
