@@ -168,7 +168,7 @@ def _ids(snapshot: Snapshot, report: Report) -> None:
             Code.TOO_FEW_IDS,
             f"{size} ids are too few",
             ("cloister", "ids"),
-            why=f"the door and each of {len(snapshot.apps)} applications need one",
+            why=f"the door and every application need one each, {needed} together",
             hint='take a wider range, for example ids = "500000-565535"',
         )
 
@@ -230,10 +230,11 @@ def is_broad(folder: str, home: str | None) -> bool:
 
 def _overlap(folder: str, key: str, path: KeyPath, paths: Paths, report: Report) -> None:
     for own, setting in ((paths.runtime, "runtime-directory"), (paths.state, "state-directory")):
-        if _is_below(own, (folder,)) or _is_below(folder, (own,)):
+        contains = _is_below(own, (folder,))
+        if contains or _is_below(folder, (own,)):
             report.add(
                 Code.OVERLAPPING_DIRECTORY,
-                f"{folder} and Cloister's own {own} lie in each other",
+                f"{folder} {'contains' if contains else 'lies in'} Cloister's own {own}",
                 path,
                 why="the cell could see the sockets or the secrets of others",
                 hint=f"set `{key}` to a folder apart, or move `{setting}`",

@@ -30,11 +30,15 @@ def field_help(field: FieldInfo) -> Help:
 def form(field: FieldInfo) -> Form | None:
     """The form of a setting that is no table of settings."""
     found = [item for item in field.metadata if isinstance(item, Form)]
-    for annotation in _annotations(field.annotation):
-        found += [
-            item for item in getattr(annotation, "__metadata__", ()) if isinstance(item, Form)
-        ]
+    found += _forms(field.annotation)
     return found[0] if found else None
+
+
+def _forms(annotation: Any) -> Iterator[Form]:
+    yield from (item for item in getattr(annotation, "__metadata__", ()) if isinstance(item, Form))
+    if typing.get_origin(_bare(annotation)) in {typing.Union, types.UnionType}:
+        for member in typing.get_args(_bare(annotation)):
+            yield from _forms(member)
 
 
 def tables(annotation: Any) -> list[type[BaseModel]]:

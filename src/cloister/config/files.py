@@ -9,6 +9,7 @@ from cloister.config.lines import KeyPath
 from cloister.config.problems import Code
 from cloister.config.resolve import Report
 from cloister.model.app import App, CommandProgram, FileTls
+from cloister.model.isolation import IdRange
 from cloister.model.route import ServerNameRoute
 from cloister.model.snapshot import Snapshot
 
@@ -18,14 +19,19 @@ SYSTEM_FOLDERS = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"
 """What every cell sees of the host."""
 
 
-def check(snapshot: Snapshot, report: Report, *, home: str | None) -> None:
-    """Reports what is missing or may not be used. Blocks for the file system, briefly."""
+def check(snapshot: Snapshot, report: Report, *, uid: int, home: str | None) -> None:
+    """Reports what is missing or may not be used. Blocks for the file system, briefly.
+
+    ``uid`` is the supervisor's user, ``home`` their home folder, where that is known.
+    """
     for listener in snapshot.listeners:
         if isinstance(listener.route, ServerNameRoute) and listener.route.hosts_directory:
             path: KeyPath = ("listeners", listener.name, "route", "hosts")
             _folder(listener.route.hosts_directory, path, report)
     for app in snapshot.apps:
         _app(app, report, home)
+        if uid == 0:
+            _readable_in_cell(app, snapshot.ids, report)
 
 
 def _app(app: App, report: Report, home: str | None) -> None:
@@ -66,6 +72,33 @@ def _app(app: App, report: Report, home: str | None) -> None:
                 why=f"its mode is {stat.S_IMODE(status.st_mode):04o}, and it is a private key",
                 hint=f"chmod o= {app.tls.key}; if others may have read it, get a new certificate",
             )
+
+
+def _readable_in_cell(app: App, ids: IdRange, report: Report) -> None:
+    """An application of root's supervisor is a user of its own, to whom its folder is foreign."""
+    try:
+        status = Path(app.directory).stat()
+    except OSError:
+        return  # reported already
+    readable = status.st_mode & 0o005 == 0o005
+    own = any(ids.first <= owner <= ids.last for owner in (status.st_uid, status.st_gid))
+    if not stat.S_ISDIR(status.st_mode) or readable or own or _has_acl(app.directory):
+        return
+    report.add(
+        Code.UNREADABLE_FILE,
+        f"the application {app.name} cannot read {app.directory}",
+        ("apps", app.name, "directory"),
+        why=f"its mode is {stat.S_IMODE(status.st_mode):04o}, and a cell has a user of its own",
+        hint=f"chmod -R o+rX {app.directory}; hand over what is secret by `credentials`",
+    )
+
+
+def _has_acl(path: str) -> bool:
+    """Whether acl(5) says more than the mode does."""
+    try:
+        return bool(os.getxattr(path, "system.posix_acl_access"))
+    except OSError:
+        return False
 
 
 def _program(app: App, program: CommandProgram, path: KeyPath, report: Report) -> None:

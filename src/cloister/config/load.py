@@ -49,7 +49,7 @@ def build(document: source.Source, surroundings: Surroundings, *, check_files: b
     snapshot = resolve(checked, document, surroundings, report)
     checks.check(snapshot, checked, report, home=home)
     if check_files:
-        files.check(snapshot, report, home=home)
+        files.check(snapshot, report, uid=surroundings.uid, home=home)
     if report.problems:
         raise ConfigError(sorted(report.problems, key=_position))
     return snapshot

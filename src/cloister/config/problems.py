@@ -50,7 +50,6 @@ class Code(StrEnum):
     BROAD_DIRECTORY = "broad-directory"
     OVERLAPPING_DIRECTORY = "overlapping-directory"
     PROTECTED_DESTINATION = "protected-destination"
-    NO_RUNTIME_DIRECTORY = "no-runtime-directory"
     # What the settings name, on this machine.
     MISSING_FILE = "missing-file"
     WRONG_FILE_TYPE = "wrong-file-type"

@@ -60,6 +60,11 @@ class Surroundings:
     """The absolute path of a program of the system, by its name."""
 
 
+_NO_PROGRAM = PythonProgram("", "")
+"""Stands in where a problem was reported, so that the rest of the application is checked too;
+no snapshot with a problem is ever returned from ``load``."""
+
+
 class Report:
     """Collects problems, each with its place in the source."""
 
@@ -115,29 +120,18 @@ class _Resolver:
         return _normal(self._surroundings.folder / path)
 
     def paths(self, table: CloisterTable) -> Paths:
-        root = self._surroundings.uid == 0
         environment = self._surroundings.environment
-        home = environment.get("HOME") or ""
-        runtime = table.runtime_directory
-        if runtime is None and not root:
+        runtime, state = "/run/cloister", "/var/lib/cloister"
+        if self._surroundings.uid != 0:
+            home = environment.get("HOME") or "/"
+            state = f"{environment.get('XDG_STATE_HOME') or f'{home}/.local/state'}/cloister"
+            # Without a login session there is no XDG_RUNTIME_DIR. /tmp would be no place:
+            # whoever comes first could take the name.
             base = environment.get("XDG_RUNTIME_DIR")
-            if not base and self._checked.complete(("cloister", "runtime-directory")):
-                self._report.add(
-                    Code.NO_RUNTIME_DIRECTORY,
-                    "there is no place for sockets",
-                    ("cloister", "runtime-directory"),
-                    why="$XDG_RUNTIME_DIR is not set, and only root may use /run/cloister",
-                    hint="name a folder that only you may write to, for example "
-                    f'runtime-directory = "{home}/.cache/cloister"',
-                )
-            runtime = f"{base or ''}/cloister"
-        state = table.state_directory
-        if state is None and not root:
-            base = environment.get("XDG_STATE_HOME") or f"{home}/.local/state"
-            state = f"{base}/cloister"
+            runtime = f"{base}/cloister" if base else f"{state}/run"
         return Paths(
-            runtime=self._absolute(runtime or "/run/cloister"),
-            state=self._absolute(state or "/var/lib/cloister"),
+            runtime=self._absolute(table.runtime_directory or runtime),
+            state=self._absolute(table.state_directory or state),
         )
 
     def listener(self, name: str, table: ListenerTable) -> Listener:
@@ -198,8 +192,7 @@ class _Resolver:
             path: KeyPath = ("apps", name)
             directory = self._absolute(table.directory or ".")
             program = self._program(path, table, directory)
-            if program is not None:
-                apps.append(self._app(name, table, directory, program))
+            apps.append(self._app(name, table, directory, program or _NO_PROGRAM))
         return tuple(apps)
 
     def _app(self, name: str, table: AppTable, directory: str, program: Program) -> App:

@@ -42,7 +42,8 @@ class CloisterTable(Table):
         "application. Lost at a reboot without harm.",
         example='"/run/cloister"',
         default=None,
-        default_text='"/run/cloister" as root, otherwise `$XDG_RUNTIME_DIR/cloister`',
+        default_text='"/run/cloister" as root, otherwise `$XDG_RUNTIME_DIR/cloister`, or `run` in '
+        "`state-directory` where there is no login session",
     )
     state_directory: forms.PathText | None = setting(
         "Where identities and the local certificate authority are kept.",

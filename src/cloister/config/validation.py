@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from cloister.config.declared import field_help, find, settings, table_at
+from cloister.config.declared import field_help, find, settings, table_at, tables
 from cloister.config.lines import KeyPath
 from cloister.config.problems import Code
 from cloister.config.source import Source, dotted
@@ -134,7 +134,7 @@ def _problem(source: Source, path: KeyPath, detail: ErrorDetails) -> Problem:
     if kind == "literal_error":
         accepted = re.findall(r"'([^']*)'", context["expected"])
         near = difflib.get_close_matches(str(detail["input"]), accepted, 1)
-        why = "it takes " + " or ".join(f'"{word}"' for word in accepted)
+        why = "it takes " + " or ".join([f'"{word}"' for word in accepted] + _other_forms(path))
         hint = f'did you mean "{near[0]}"?' if near else example
         return Problem(Code.UNKNOWN_VALUE, f"`{name}` cannot be {given}", where, why, hint)
     if kind in _BOUNDS:
@@ -155,6 +155,12 @@ def _name_and_example(path: KeyPath) -> tuple[str, str | None]:
         enclosing = find(path[:-1])
         return name, enclosing and f"for example {path[-2]} = {field_help(enclosing).example}"
     return name, f"for example {path[-1]} = {field_help(field).example}"
+
+
+def _other_forms(path: KeyPath) -> list[str]:
+    """What a setting takes beside words."""
+    field = find(path)
+    return ["a table"] if field is not None and tables(field.annotation) else []
 
 
 def _known_keys(path: KeyPath) -> str | None:
