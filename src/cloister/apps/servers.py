@@ -49,14 +49,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         listening = passed_socket(os.environ)
         application = load(options.application)
-        interface = interface_of(application)
+        server = _server(
+            application,
+            interface_of(application),
+            tls=options.tls,
+            stop_timeout=options.stop_timeout,
+        )
     except ServeError as error:
         print(error, file=sys.stderr)  # noqa: T201 - the supervisor reads it
         return 1
     except Exception as error:  # noqa: BLE001 - the application's code may raise anything
         _print_traceback(error)
         return 1
-    server = _server(application, interface, tls=options.tls, stop_timeout=options.stop_timeout)
     server.run(sockets=[listening])
     return 0
 
@@ -189,7 +193,11 @@ def _server(
         # One second less than the supervisor's patience, for the lifespan's end.
         timeout_graceful_shutdown=max(1, int(stop_timeout - 1)),
     )
-    config.load()
+    try:
+        config.load()
+    except OSError as error:  # ssl.SSLError is one
+        files = f"tls.crt and tls.key in {credentials}"
+        raise ServeError(f"the certificate cannot be used ({files}): {error}") from error
     if config.ssl is not None:
         config.ssl.set_alpn_protocols(["http/1.1"])
     return Server(config)
