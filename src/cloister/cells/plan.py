@@ -20,7 +20,7 @@ from cloister.cells.spec import (
     Temporary,
     Variable,
 )
-from cloister.model.app import App, CommandProgram, Credential, Program
+from cloister.model.app import App, CommandProgram, Credential
 from cloister.model.errors import CloisterError
 from cloister.model.isolation import HostIdentity
 
@@ -61,9 +61,9 @@ def build_cell(
     """The default cell of ``app``; DESIGN section 4 says what it keeps apart.
 
     ``command`` replaces the application's own program; without it a Python program is
-    ``python -m cloister.apps.servers MODULE:CALLABLE``. ``credentials`` and
-    ``environment`` add to the application's own (a certificate and its key come as
-    credentials). ``notify_socket`` is the host path of a bound datagram socket, seen in
+    served by ``python -m cloister.apps.servers``. ``credentials`` and ``environment`` add
+    to the application's own; its certificate and key come as the credentials ``tls.crt``
+    and ``tls.key``. ``notify_socket`` is the host path of a bound datagram socket, seen in
     the cell as ``$NOTIFY_SOCKET``. ``working_directory``, a path inside the cell, replaces
     the application's folder, which is then not seen at all. ``listening`` stays the
     caller's and becomes descriptor 3 inside.
@@ -91,7 +91,7 @@ def build_cell(
         listeners = [] if listening is None else [listening.fileno()]
         spec = Spec(
             name=app.name,
-            command=tuple(command) if command is not None else _command(app.program),
+            command=tuple(command) if command is not None else _command(app),
             environment=_environment(
                 python=python,
                 chosen=(*app.environment, *environment),
@@ -129,10 +129,14 @@ def build_cell(
     return CellPlan(spec, listeners, opened)
 
 
-def _command(program: Program) -> tuple[str, ...]:
-    if isinstance(program, CommandProgram):
-        return program.command
-    return (sys.executable, "-m", "cloister.apps.servers", str(program))
+def _command(app: App) -> tuple[str, ...]:
+    if isinstance(app.program, CommandProgram):
+        return app.program.command
+    # Requests under way are cut before the supervisor loses its patience, not by it.
+    patience = f"{app.stop_timeout * 0.8:g}"
+    server = (sys.executable, "-m", "cloister.apps.servers", str(app.program))
+    tls = () if app.tls is None else ("--tls",)
+    return (*server, *tls, "--stop-timeout", patience)
 
 
 def _environment(
@@ -185,7 +189,7 @@ def _open_credential(app: str, credential: Credential) -> int:
         raise CloisterError(
             f"the credential {credential.name} of {app} cannot be read",
             why=f"{credential.source}: {os.strerror(error.errno or 0)}",
-            hint=f"check the path in apps.{app}.credentials and the file's permissions",
+            hint="check the path and the file's permissions",
         ) from error
     found = os.fstat(descriptor)
     if stat.S_ISREG(found.st_mode) and found.st_size <= CREDENTIAL_LIMIT:
