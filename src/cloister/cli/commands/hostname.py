@@ -23,6 +23,7 @@ def command(names: tuple[str, ...], as_json: bool) -> None:
     Example:
       cloister hostname Bücher.Example 🕸💍.ws
     """
+    # Late: the Unicode tables take time that `cloister --help` does not have.
     from cloister.hosts.hostname import canonical_hostname
 
     rows: list[dict[str, str | None]] = []
