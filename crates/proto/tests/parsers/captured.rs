@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use cloister_proto::client_hello::{DEFAULT_LIMIT, HelloReader, Progress};
+use crate::reading::complete;
 
 const HTTP: &[&str] = &["h2", "http/1.1"];
 
@@ -23,10 +23,7 @@ fn real_clients_say_whom_they_want() {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/client_hello");
     for (file, name, protocols) in CAPTURED {
         let bytes = fs::read(directory.join(file)).expect("a captured hello");
-        let hello = match HelloReader::new(DEFAULT_LIMIT).advance(&bytes) {
-            Ok(Progress::Complete(hello)) => hello,
-            other => panic!("{file}: {other:?}"),
-        };
+        let hello = complete(&bytes);
         assert_eq!(
             hello.server_name.as_ref().map(AsRef::as_ref),
             *name,

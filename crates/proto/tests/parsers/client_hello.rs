@@ -4,21 +4,7 @@ use cloister_proto::alert::Alert;
 use cloister_proto::client_hello::{ClientHello, DEFAULT_LIMIT, HelloError, HelloReader, Progress};
 
 use crate::builder::{Hello, PADDING, browser, message, records};
-
-fn read(bytes: &[u8]) -> Result<Progress, HelloError> {
-    HelloReader::new(DEFAULT_LIMIT).advance(bytes)
-}
-
-fn complete(bytes: &[u8]) -> ClientHello {
-    match read(bytes) {
-        Ok(Progress::Complete(hello)) => hello,
-        other => panic!("{other:?}"),
-    }
-}
-
-fn name_of(bytes: &[u8]) -> Option<String> {
-    complete(bytes).server_name.map(|name| name.to_string())
-}
+use crate::reading::{complete, name_of, read};
 
 #[test]
 fn a_browser_says_its_name_protocols_and_encrypted_hello() {
@@ -175,6 +161,9 @@ fn another_record_inside_the_hello_is_refused() {
 
 #[test]
 fn handshake_bytes_after_the_hello_in_its_record_are_refused() {
+    let one = [browser().message(), vec![0]].concat();
+    let expected = HelloError::RecordBoundary { length: 1 };
+    assert_eq!(read(&records(&one, &[one.len()])), Err(expected));
     let mut content = browser().message();
     content.extend([1, 0, 0]);
     let expected = HelloError::RecordBoundary { length: 3 };

@@ -3,9 +3,11 @@
 mod builder;
 mod captured;
 mod client_hello;
+mod client_hello_extensions;
 mod client_hello_fields;
 mod client_hello_properties;
 mod corpus;
 mod hostname;
 mod properties;
 mod proxy_header;
+mod reading;
