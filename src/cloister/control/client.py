@@ -1,6 +1,7 @@
 """Asks a running supervisor. Blocking; for the command line."""
 
 import os
+import socket
 from typing import TypeVar
 
 import httpx
@@ -48,10 +49,9 @@ class ControlClient:
         return _decode(AppStatus, self._ask("POST", f"/apps/{name}/{verb}"))
 
     def _ask(self, method: str, path: str) -> bytes:
+        self._check_reachable()
         try:
             response = self._http.request(method, path)
-        except httpx.ConnectError as error:
-            raise self._unreachable(error) from error
         except httpx.TransportError as error:
             raise DaemonUnreachableError(
                 f"the supervisor at {self._path} does not answer",
@@ -62,21 +62,28 @@ class ControlClient:
             return response.content
         raise _refusal(response)
 
-    def _unreachable(self, error: httpx.ConnectError) -> CloisterError:
-        # httpx keeps no error number: ask the file system what is the matter.
-        if not os.path.lexists(self._path):
-            why = f"there is no {self._path}"
-        elif not os.access(self._path, os.W_OK):
-            return NotPermittedError(
+    def _check_reachable(self) -> None:
+        """One connection, for the reason that httpx does not keep: the error's number."""
+        try:
+            with socket.socket(socket.AF_UNIX) as probe:
+                probe.connect(self._path)
+        except PermissionError as error:
+            raise NotPermittedError(
                 "the supervisor may not be asked",
                 why=f"{self._path} is closed to this user",
                 hint="ask as root or as the supervisor's own user, for example with sudo",
-            )
-        else:
-            why = f"nobody listens on {self._path}: {error}"
-        return DaemonUnreachableError(
-            "no supervisor runs", why=why, hint="start one with `cloister up`"
-        )
+            ) from error
+        except FileNotFoundError as error:
+            raise _not_running(f"there is no {self._path}") from error
+        except OSError as error:
+            reason = os.strerror(error.errno) if error.errno else str(error)
+            raise _not_running(f"nobody listens on {self._path}: {reason}") from error
+
+
+def _not_running(why: str) -> DaemonUnreachableError:
+    return DaemonUnreachableError(
+        "no supervisor runs", why=why, hint="start one with `cloister up`"
+    )
 
 
 def _refusal(response: httpx.Response) -> CloisterError:

@@ -2,14 +2,14 @@
 
 import asyncio
 import contextlib
-import json
 import os
 import socket
 import struct
 from collections.abc import Iterator
 
 import uvicorn
-from starlette.applications import Starlette
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from cloister.apps.logs import Level, LogEvent, Sink
@@ -27,12 +27,12 @@ class ControlServer:
     modes can be changed by hand, and every refused peer is logged.
     """
 
-    def __init__(self, path: str, application: Starlette, sink: Sink) -> None:
+    def __init__(self, path: str, application: ASGIApp, sink: Sink) -> None:
         """Binds the socket. Raises what ``bind_listener`` raises."""
         self._bound = bind_listener(UnixAddress(path), SocketOptions(mode=0o600, backlog=64))
         config = uvicorn.Config(
-            application,
-            http=_protocol(sink),
+            _guarded(application, sink),
+            http=_PeerProtocol,
             ws="none",
             lifespan="off",
             log_config=None,
@@ -66,37 +66,35 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _protocol(sink: Sink) -> type[H11Protocol]:
-    class PeerCheckingProtocol(H11Protocol):
-        """HTTP/1.1 for peers that may ask."""
+class _PeerProtocol(H11Protocol):
+    """Gives the application its peer's user and process as ``scope["client"]``."""
 
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-            connection: socket.socket = transport.get_extra_info("socket")
-            pid, uid, _ = _UCRED.unpack(
-                connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
-            )
-            super().connection_made(transport)
-            self.client = (f"uid={uid}", pid)
-            if uid in (0, os.geteuid()):
-                return
-            message = f"refused a request of user {uid} (process {pid}) on the control socket"
-            sink.emit(LogEvent("cloister", message, Level.WARNING, fields={"uid": uid, "pid": pid}))
-            transport.write(_forbidden(uid))
-            transport.close()
-
-    return PeerCheckingProtocol
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Called by the loop for each connection."""
+        super().connection_made(transport)
+        connection: socket.socket = transport.get_extra_info("socket")
+        pid, uid, _ = _UCRED.unpack(
+            connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+        )
+        self.client = (str(uid), pid)
 
 
-def _forbidden(uid: int) -> bytes:
-    body = json.dumps(
-        refusal(
+def _guarded(application: ASGIApp, sink: Sink) -> ASGIApp:
+    """The application for peers that may ask; a refusal for all others."""
+
+    async def guard(scope: Scope, receive: Receive, send: Send) -> None:
+        user, pid = scope["client"]
+        if int(user) in (0, os.geteuid()):
+            await application(scope, receive, send)
+            return
+        message = f"refused a request of user {user} (process {pid}) on the control socket"
+        fields = {"uid": int(user), "pid": pid}
+        sink.emit(LogEvent("cloister", message, Level.WARNING, fields=fields))
+        body = refusal(
             "not permitted",
-            f"user {uid} is neither root nor the supervisor's own user",
+            f"user {user} is neither root nor the supervisor's own user",
             "ask as one of them, for example with sudo",
         )
-    ).encode()
-    head = (
-        "HTTP/1.1 403 Forbidden\r\ncontent-type: application/json\r\n"
-        f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
-    )
-    return head.encode() + body
+        await JSONResponse(body, 403)(scope, receive, send)
+
+    return guard
