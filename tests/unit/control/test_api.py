@@ -236,6 +236,7 @@ def test_the_client_tells_a_refusal_of_its_user_apart(tmp_path: Path) -> None:
         listening.listen()
 
         def refuse() -> None:
+            listening.accept()[0].close()  # the look whether anybody listens
             connection, _ = listening.accept()
             with connection:
                 connection.recv(4096)
