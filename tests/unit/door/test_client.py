@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from cloister.door.client import DoorLaunch, DoorProcess
@@ -95,11 +96,11 @@ def run(test: Callable[[], Awaitable[None]]) -> None:
     async def settled() -> None:
         await asyncio.wait_for(test(), 30)
 
+    children = set(psutil.Process().children())
     before = len(list(Path("/proc/self/fd").iterdir()))
     asyncio.run(settled())
     assert len(list(Path("/proc/self/fd").iterdir())) == before
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
+    assert set(psutil.Process().children()) <= children
 
 
 def test_a_door_from_start_to_drain(door: Callable[..., DoorLaunch]) -> None:
