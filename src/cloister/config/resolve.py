@@ -129,6 +129,9 @@ class _Resolver:
             # whoever comes first could take the name.
             base = environment.get("XDG_RUNTIME_DIR")
             runtime = f"{base}/cloister" if base else f"{state}/run"
+        # systemd.exec(5) RuntimeDirectory= and StateDirectory=: several names come with colons.
+        runtime = environment.get("RUNTIME_DIRECTORY", "").partition(":")[0] or runtime
+        state = environment.get("STATE_DIRECTORY", "").partition(":")[0] or state
         return Paths(
             runtime=self._absolute(table.runtime_directory or runtime),
             state=self._absolute(table.state_directory or state),

@@ -42,15 +42,16 @@ class CloisterTable(Table):
         "application. Lost at a reboot without harm.",
         example='"/run/cloister"',
         default=None,
-        default_text='"/run/cloister" as root, otherwise `$XDG_RUNTIME_DIR/cloister`, or `run` in '
-        "`state-directory` where there is no login session",
+        default_text='`$RUNTIME_DIRECTORY` (systemd sets it); else "/run/cloister" as root, '
+        "otherwise `$XDG_RUNTIME_DIR/cloister`, or `run` in `state-directory` where there is no "
+        "login session",
     )
     state_directory: forms.PathText | None = setting(
         "Where identities and the local certificate authority are kept.",
         example='"/var/lib/cloister"',
         default=None,
-        default_text='"/var/lib/cloister" as root, otherwise `$XDG_STATE_HOME/cloister` '
-        "or `~/.local/state/cloister`",
+        default_text='`$STATE_DIRECTORY` (systemd sets it); else "/var/lib/cloister" as root, '
+        "otherwise `$XDG_STATE_HOME/cloister` or `~/.local/state/cloister`",
     )
     ids: forms.IdRangeText = setting(
         "User and group ids on this machine, first and last included, that belong to the "

@@ -7,6 +7,7 @@ import click
 
 from cloister.apps.logs import harmless
 from cloister.cli import output
+from cloister.model.errors import CloisterError, DaemonUnreachableError
 
 if TYPE_CHECKING:
     from cloister.apps.status import AppStatus, DaemonStatus
@@ -14,20 +15,60 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("config", required=False, type=click.Path())
+@click.option(
+    "--wait",
+    "patience",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help="First wait until the door and every app serve; fail if they do not in time.",
+)
 @output.json_option
-def command(config: str | None, as_json: bool) -> None:
+def command(config: str | None, patience: float | None, as_json: bool) -> None:
     """Show the listeners, the apps and the door of the supervisor that runs CONFIG.
 
     Without any configuration the default runtime directory is asked.
-    """
-    from cloister.control.client import ControlClient
 
-    with ControlClient(_control_socket(config)) as client:
-        status = client.status()
+    \b
+    Example:
+      cloister status --wait 30 && echo "everything serves"
+    """
+    path = _control_socket(config)
+    status = _now(path) if patience is None else _when_ready(path, patience)
     if as_json:
         output.print_json(status)
     else:
         _print(status, time.time())
+
+
+def _now(path: str) -> "DaemonStatus":
+    from cloister.control.client import ControlClient
+
+    with ControlClient(path) as client:
+        return client.status()
+
+
+def _when_ready(path: str, patience: float) -> "DaemonStatus":
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            status = _now(path)
+        except DaemonUnreachableError:
+            # It may be starting: its socket appears once the listeners are bound.
+            if time.monotonic() >= deadline:
+                raise
+        else:
+            waiting = [app.name for app in status.apps if app.state != "ready"]
+            waiting += ["the door"] if status.door.state != "ready" else []
+            if not waiting:
+                return status
+            gave_up = any(app.state == "failed" for app in status.apps)
+            if gave_up or time.monotonic() >= deadline:
+                raise CloisterError(
+                    f"not ready: {', '.join(waiting)}",
+                    why="an app failed too often" if gave_up else f"{patience:g} s are over",
+                    hint="`cloister status` shows each one's newest failure",
+                )
+        time.sleep(0.05)
 
 
 def _control_socket(config: str | None) -> str:
