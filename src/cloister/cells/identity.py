@@ -57,6 +57,15 @@ class IdentityStore:
                 self._write(identities)
             return _identity(identities[name])
 
+    def peek(self, name: str) -> HostIdentity:
+        """What :meth:`acquire` would give, without giving it. Raises as that does."""
+        if self._rootless:
+            return self._own()
+        identities = self._read()
+        if name in identities:
+            return _identity(identities[name])
+        return _identity(self._lowest_free(identities))
+
     def release(self, name: str) -> None:
         """Frees the ids of ``name``; another name may get them. Unknown names are ignored."""
         if self._rootless:

@@ -82,6 +82,8 @@ class CellProcess:
                 stderr=streams[2],
                 pass_fds=(spec_descriptor, status_write, *plan.descriptors),
                 limit=LINE_LIMIT,
+                # A Ctrl-C on the terminal is for the supervisor, which knows what to do.
+                process_group=0,
             )
             try:
                 unwritten.close()

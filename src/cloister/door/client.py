@@ -95,6 +95,8 @@ class DoorProcess:
                     stderr=stderr_write,
                     pass_fds=(theirs.fileno(),),
                     limit=LINE_LIMIT,
+                    # A Ctrl-C on the terminal is for the supervisor, which drains the door.
+                    process_group=0,
                 )
             except OSError as error:
                 raise DoorError(

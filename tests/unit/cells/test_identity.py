@@ -41,6 +41,15 @@ def test_each_name_gets_the_lowest_free_id_and_keeps_it(path: Path) -> None:
     assert json.loads(path.read_text())["a"] == FIRST + 3
 
 
+def test_peeking_changes_nothing(path: Path) -> None:
+    assert store(path).peek("a").uid == FIRST + 1
+    assert not path.parent.exists()
+    store(path).acquire("b")
+    assert store(path).peek("b").uid == FIRST + 1
+    assert store(path).peek("a").uid == FIRST + 2
+    assert json.loads(path.read_text()) == {"b": FIRST + 1}
+
+
 def test_a_used_up_range_says_so(path: Path) -> None:
     full = store(path)
     for name in "abcd":

@@ -1,0 +1,64 @@
+"""``cloister run``: one command in a default cell, in the foreground."""
+
+import asyncio
+import signal
+from typing import TYPE_CHECKING
+
+import click
+
+from cloister.cli import one_command
+
+if TYPE_CHECKING:
+    from cloister.model.isolation import HostIdentity
+
+ENDING = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
+FORWARDED = (*ENDING, signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH)
+"""What is meant for the command: the command has a session of its own, where the
+terminal's keys do not reach it."""
+
+
+@click.command(context_settings={"allow_interspersed_args": False})
+@one_command.options
+@click.argument("command_line", nargs=-1, required=True, metavar="COMMAND [ARGUMENT]...")
+def command(
+    binds: tuple[str, ...],
+    environment: tuple[str, ...],
+    directory: str | None,
+    command_line: tuple[str, ...],
+) -> int:
+    """Run COMMAND in a default cell: no network, no files but the system's, no rights.
+
+    Input and output stay as they are. Exits as COMMAND does, with 128 plus the signal's
+    number where a signal ended it. Signals, Ctrl-C too, go to COMMAND.
+
+    \b
+    Examples:
+      cloister run -- sh
+      cloister run --directory . --bind ./out:/out:rw -- ./build --into /out
+    """
+    wanted = one_command.parse(command_line, binds, environment, directory)
+    with one_command.identity() as identity:
+        status = asyncio.run(_run(wanted, identity))
+    return status if status >= 0 else 128 - status
+
+
+async def _run(wanted: one_command.OneCommand, identity: "HostIdentity") -> int:
+    from cloister.cells.launch import CellProcess
+
+    loop = asyncio.get_running_loop()
+    starting = asyncio.ensure_future(CellProcess.start(one_command.build(wanted, identity)))
+    early: list[int] = []
+
+    def give_up(signum: int) -> None:
+        early.append(signum)
+        starting.cancel()
+
+    for ending in ENDING:
+        loop.add_signal_handler(ending, give_up, ending)
+    try:
+        cell = await starting
+    except asyncio.CancelledError:
+        return -early[0]
+    for forwarded in FORWARDED:
+        loop.add_signal_handler(forwarded, cell.signal, forwarded)
+    return await cell.wait()
