@@ -24,6 +24,7 @@ check: install ## Formatting, lint, types, layers, licences
 
 format: install ## Format all code
 	@cargo fmt --all
+	@for m in fuzz benches/harness; do cargo fmt --manifest-path $$m/Cargo.toml; done
 	@$(BIN)/ruff format src tests
 	@$(BIN)/ruff check --fix-only --quiet src tests
 
