@@ -178,8 +178,9 @@ fn every_variant_has_a_golden_message() {
         used("door/snapshot", "send_proxy")
     );
     assert_eq!(
-        variants::<door::Outcome>(name),
+        variants::<door::Outcome>(name.clone()),
         used("door/record", "outcome")
     );
+    assert_eq!(variants::<cell::Stdin>(name), used("cell/spec", "stdin"));
     assert_eq!(variants::<cell::Content>(kind), used("cell/spec", "kind"));
 }

@@ -17,6 +17,7 @@ from cloister.cells.spec import (
     Namespaces,
     Protections,
     Spec,
+    Stdin,
     Temporary,
     Variable,
 )
@@ -113,6 +114,7 @@ def build_cell(
                 dev=True,
             ),
             descriptors=tuple(Descriptor(app.name, number) for number in listeners),
+            stdin=Stdin.NULL,
             protections=Protections(
                 drop_capabilities=True,
                 no_new_privileges=True,

@@ -5,6 +5,7 @@ in ``tests/contract/cell`` hold both sides to it.
 """
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import ClassVar, TypeVar
 
 from cloister import wire
@@ -122,6 +123,13 @@ class Descriptor:
     """Its number in the launcher."""
 
 
+class Stdin(Enum):
+    """The application's standard input."""
+
+    NULL = "null"
+    INHERIT = "inherit"
+
+
 @dataclass(frozen=True, slots=True)
 class Protections:
     """Protections beside the namespaces."""
@@ -147,6 +155,7 @@ class Spec:
     namespaces: Namespaces
     filesystem: Filesystem
     descriptors: tuple[Descriptor, ...]
+    stdin: Stdin
     protections: Protections
 
 

@@ -14,7 +14,8 @@ use serde::{Deserialize, Serialize};
 pub struct Spec {
     /// The cell's name, for messages and process titles.
     pub name: String,
-    /// The program, as a path inside the cell, and its arguments.
+    /// The program and its arguments. The program is a path inside the cell, or a name
+    /// without a slash that is looked up there in the `PATH` of [`Spec::environment`].
     pub command: Vec<String>,
     /// The application's whole environment: nothing is inherited. `LISTEN_PID`,
     /// `LISTEN_FDS` and `LISTEN_FDNAMES` are added where [`Spec::descriptors`] lists any.
@@ -32,6 +33,8 @@ pub struct Spec {
     /// Listening sockets handed over as `LISTEN_FDS` (sd_listen_fds(3)), from descriptor 3
     /// upwards in this order.
     pub descriptors: Vec<Descriptor>,
+    /// What standard input is; output and errors are always inherited.
+    pub stdin: Stdin,
     /// Further protections; each can be taken away so that its effect can be tested.
     pub protections: Protections,
 }
@@ -182,6 +185,16 @@ pub struct Descriptor {
     pub name: String,
     /// Its number in the launcher.
     pub descriptor: i32,
+}
+
+/// The application's standard input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stdin {
+    /// `/dev/null`.
+    Null,
+    /// The launcher's own: a command in the foreground reads the terminal.
+    Inherit,
 }
 
 /// Protections beside the namespaces.
