@@ -118,18 +118,19 @@ def parse_unprivileged_user(text: str) -> str:
 
 def parse_callable(text: str) -> str:
     """``module:attribute``, both dotted identifiers."""
-    module, colon, attribute = text.partition(":")
-    if not colon or not (_is_dotted(module) and _is_dotted(attribute)):
-        if module.endswith(".py") or "/" in module:
-            module = module.removesuffix(".py").strip("./").replace("/", ".")
-        right = f"{module if _is_dotted(module) else 'blog'}:{attribute or 'app'}"
-        raise refusal(
-            Code.BAD_CALLABLE,
-            f'"{text}" names no callable of a module',
-            hint="write the module's import name, a colon and the callable, for example "
-            f'"{right if _is_dotted(attribute or "app") else "blog:app"}"',
-        )
-    return text
+    module, _, attribute = text.partition(":")
+    # A package may hold a module "py", but whoever writes blog.py means the file.
+    if _is_dotted(module) and _is_dotted(attribute) and not module.endswith(".py"):
+        return text
+    meant = module.removesuffix(".py").strip("./").replace("/", ".")
+    meant = meant if _is_dotted(meant) else "blog"
+    attribute = attribute if _is_dotted(attribute) else "app"
+    raise refusal(
+        Code.BAD_CALLABLE,
+        f'"{text}" names no callable of a module',
+        hint="write the module's import name, a colon and the callable, for example "
+        f'"{meant}:{attribute}"',
+    )
 
 
 def _is_dotted(text: str) -> bool:

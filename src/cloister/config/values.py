@@ -256,7 +256,7 @@ def format_duration(seconds: float) -> str:
         count = seconds / _SECONDS[unit]
         if count >= 1 and count.is_integer():
             return f'"{count:.0f}{unit}"'
-    return f'"{seconds * 1000:g}ms"'
+    return f'"{seconds * 1000:.0f}ms"'
 
 
 def format_size(size: int) -> str:
