@@ -7,7 +7,7 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 
-from cloister.apps.certificates import Authority
+from cloister.apps.certificates import Certificates
 from cloister.apps.endpoints import Endpoints
 from cloister.apps.logs import Level, LogEvent, Sink
 from cloister.apps.runtime import RuntimeDirectory
@@ -33,13 +33,13 @@ async def run(snapshot: Snapshot, sink: Sink) -> None:
         runtime = RuntimeDirectory(snapshot.paths.runtime)
         stack.callback(runtime.close)
         door, identities = _identities(snapshot)
-        authority = _authority(snapshot, sink)
+        certificates = await _certificates(snapshot, sink)
         endpoints = Endpoints(snapshot.paths, door)
         stack.callback(endpoints.close)
         endpoints.bind_listeners(snapshot.listeners)
         for app in snapshot.apps:
             endpoints.add_app(app, identities[app.name])
-        supervisor = Supervisor(snapshot, endpoints, door, authority, sink)
+        supervisor = Supervisor(snapshot, endpoints, door, certificates, sink)
         control = ControlServer(snapshot.paths.control_socket, application(supervisor), sink)
         control.start()
         try:
@@ -97,18 +97,15 @@ def _user(name: str) -> HostIdentity:
     return HostIdentity(entry.pw_uid, entry.pw_gid)
 
 
-def _authority(snapshot: Snapshot, sink: Sink) -> Authority | None:
-    hosts = [
-        host for app in snapshot.apps if isinstance(app.tls, SelfSignedTls) for host in app.hosts
-    ]
-    if not any(isinstance(app.tls, SelfSignedTls) for app in snapshot.apps):
-        return None
+async def _certificates(snapshot: Snapshot, sink: Sink) -> Certificates:
+    hosts = {app.name: app.hosts for app in snapshot.apps if isinstance(app.tls, SelfSignedTls)}
     folder = os.path.dirname(snapshot.paths.authority_certificate)  # noqa: PTH120 - a text
-    authority = Authority.open(folder, hosts)
-    if authority.replaced:
-        message = f"made a new certificate authority: trust {authority.path} instead of the old"
-        sink.emit(LogEvent("cloister", message, Level.WARNING))
-    return authority
+    certificates = Certificates(folder, hosts)
+    if hosts and await certificates.renew():
+        path = certificates.path
+        message = f"made a new certificate authority: trust {path} instead of the old one"
+        _say(sink, message, Level.WARNING)
+    return certificates
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 
-from cloister.apps.certificates import Authority
+from cloister.apps.certificates import Certificates
 from cloister.apps.endpoints import AppEndpoint
 from cloister.apps.lines import LastLines, Line, PipeReader
 from cloister.apps.logs import LogEvent, Sink
@@ -70,11 +70,11 @@ class AppProgram:
     """Makes the processes of one application, one after the other."""
 
     def __init__(
-        self, app: App, endpoint: AppEndpoint, authority: Authority | None, sink: Sink
+        self, app: App, endpoint: AppEndpoint, certificates: Certificates, sink: Sink
     ) -> None:
         self.app = app
         self._endpoint = endpoint
-        self._authority = authority
+        self._certificates = certificates
         self._sink = sink
         self._process: AppProcess | None = None
         self.message: str | None = None
@@ -122,13 +122,12 @@ class AppProgram:
             case FileTls(certificate, key):
                 yield Credential("tls.crt", certificate), Credential("tls.key", key)
             case SelfSignedTls():
-                assert self._authority is not None  # noqa: S101 - wiring makes it
-                leaf = self._authority.issue(self.app.hosts)
+                leaf = self._certificates.leaf(self.app.name)
                 # In memory only: the key never has a name on a disk.
                 with contextlib.ExitStack() as stack:
                     sources = []
                     for content in (leaf.certificate, leaf.key):
-                        descriptor = memory_file("credential", content)
+                        descriptor = memory_file("credential", content.encode())
                         stack.callback(os.close, descriptor)
                         sources.append(f"/proc/self/fd/{descriptor}")
                     yield Credential("tls.crt", sources[0]), Credential("tls.key", sources[1])

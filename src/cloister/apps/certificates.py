@@ -1,273 +1,110 @@
-"""A local certificate authority, for applications whose ``tls`` is ``self-signed``.
+"""Certificates of the applications whose ``tls`` is ``self-signed``."""
 
-The authority lives in ``<state>/authority``: ``ca.pem``, which clients may trust, and
-``ca.key``, which never leaves that folder. It can sign for the configured names alone
-(RFC 5280, section 4.2.1.10), so trusting it is not trusting it with the whole web.
-Applications' own certificates and keys exist in memory only.
-
-``cryptography`` is imported on first use: it costs time and memory that a supervisor
-without such applications need not spend.
-"""
-
-import os
-import socket
-import tempfile
-from collections.abc import Iterable, Sequence
+import asyncio
+import sys
+from asyncio.subprocess import PIPE
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from ipaddress import IPv4Network, IPv6Network
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import ClassVar
 
+from cloister import wire
 from cloister.model.errors import CloisterError
+from cloister.wire import Tag
 
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
-    from cryptography.x509 import Certificate, KeyUsage, Name
+RENEWAL = 60 * 24 * 3600.0
+"""Seconds after which applications get new certificates; these are good for 90 days."""
 
-AUTHORITY_LIFE = timedelta(days=5 * 365)
-AUTHORITY_RENEWAL = timedelta(days=120)
-"""An authority with less left is replaced: a leaf must not outlive it."""
-LEAF_LIFE = timedelta(days=90)
-LEAF_RENEWAL = timedelta(days=60)
-"""Age at which an application gets a new certificate."""
-_CLOCK_SKEW = timedelta(hours=1)
-_LOCAL = "localhost"
+_PATIENCE = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
     """One application's certificate and key, PEM."""
 
-    certificate: bytes
-    key: bytes
-    expires: datetime
+    certificate: str
+    key: str
 
 
-class Authority:
-    """Signs leaves for the names that it is constrained to."""
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Asks for one leaf for each group of hosts."""
 
-    def __init__(
-        self,
-        certificate: "Certificate",
-        key: "EllipticCurvePrivateKey",
-        path: str,
-        *,
-        replaced: bool = False,
-    ) -> None:
-        self._certificate = certificate
-        self._key = key
-        self.path = path
-        """Of the certificate that clients may trust."""
-        self.replaced = replaced
-        """Whether an earlier authority was replaced: clients have to trust the new one."""
+    folder: str
+    groups: tuple[tuple[str, ...], ...]
 
-    @classmethod
-    def open(cls, folder: str, hosts: Iterable[str], *, now: datetime | None = None) -> "Authority":
-        """The authority in ``folder``, made where there is none, and made anew where the
-        old one may not sign for all ``hosts``, is near its end or cannot be read.
 
-        Blocks for some file operations. Raises :class:`CloisterError`.
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """The leaves, in the order of the request's groups."""
+
+    TAG: ClassVar[Tag] = Tag("type", "issued")
+    path: str
+    """Of the authority's certificate."""
+    replaced: bool
+    """Whether clients have to trust a new authority."""
+    leaves: tuple[Leaf, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Why there are none; as :class:`CloisterError`."""
+
+    TAG: ClassVar[Tag] = Tag("type", "refused")
+    what: str
+    why: str | None
+    hint: str | None
+
+
+Reply = Issued | Refused
+
+
+class Certificates:
+    """Holds the newest leaf of each application, in memory only."""
+
+    def __init__(self, folder: str, hosts: Mapping[str, tuple[str, ...]]) -> None:
+        """``folder`` is the authority's; ``hosts`` are the names by application."""
+        self._folder = folder
+        self._hosts = dict(hosts)
+        self._leaves: dict[str, Leaf] = {}
+        self.path: str | None = None
+        """Of the certificate that clients may trust; known after :meth:`renew`."""
+
+    def leaf(self, app: str) -> Leaf:
+        """The newest leaf of an application, once :meth:`renew` has made one."""
+        return self._leaves[app]
+
+    async def renew(self) -> bool:
+        """Make a new leaf for every application; whether clients have to trust a new
+        authority from now on. Raises :class:`CloisterError`; the old leaves stay then.
         """
-        now = now or datetime.now(UTC)
-        directory = Path(folder)
-        domains = permitted_domains(hosts)
-        existing = _read(directory)
-        if existing is not None:
-            certificate, key = existing
-            permitted = _permitted(certificate)
-            lasts = certificate.not_valid_after_utc - now > AUTHORITY_RENEWAL
-            if lasts and domains <= permitted:
-                return cls(certificate, key, str(directory / "ca.pem"))
-            domains |= permitted
-        certificate, key = _make_authority(domains, now)
-        _write(directory, certificate, key)
-        return cls(certificate, key, str(directory / "ca.pem"), replaced=existing is not None)
+        issued = await self._ask(Request(self._folder, tuple(self._hosts.values())))
+        self.path = issued.path
+        self._leaves = dict(zip(self._hosts, issued.leaves, strict=True))
+        return issued.replaced
 
-    def issue(self, hosts: Sequence[str], *, now: datetime | None = None) -> Leaf:
-        """A new key, and a certificate for ``hosts``; ``*`` stands for ``localhost``."""
-        from cryptography import x509  # noqa: PLC0415 - see the module's docstring
-        from cryptography.hazmat.primitives import hashes  # noqa: PLC0415
-        from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
-        from cryptography.hazmat.primitives.serialization import Encoding  # noqa: PLC0415
-
-        now = now or datetime.now(UTC)
-        names = dict.fromkeys(_LOCAL if host == "*" else host for host in hosts) or {_LOCAL: None}
-        key = ec.generate_private_key(ec.SECP256R1())
-        # A common name has 64 characters at most (RFC 5280, appendix A.1); the alternative
-        # names are what counts, and critical where there is no subject (section 4.2.1.6).
-        first = next(iter(names))
-        subject = _name(first) if len(first) <= 64 else x509.Name([])
-        certificate = (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(self._certificate.subject)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - _CLOCK_SKEW)
-            .not_valid_after(now + LEAF_LIFE)
-            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(
-                x509.SubjectAlternativeName([x509.DNSName(name) for name in names]),
-                critical=not list(subject),
+    async def _ask(self, request: Request) -> Issued:
+        # -P: the current folder may belong to somebody whose code must not run here.
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-P", "-m", "cloister.apps.authority",
+            stdin=PIPE, stdout=PIPE, stderr=PIPE,
+        )  # fmt: skip
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                output, errors = await process.communicate(wire.encode(request))
+        except BaseException as error:
+            process.kill()
+            await process.wait()
+            if isinstance(error, TimeoutError):
+                raise CloisterError(
+                    f"certificates could not be made within {_PATIENCE:g} s"
+                ) from error
+            raise
+        if process.returncode != 0:
+            last = errors.decode("utf-8", "replace").strip().splitlines()[-1:]
+            raise CloisterError(
+                "certificates could not be made", why=last[0] if last else "it was killed"
             )
-            .add_extension(_key_usage(signs_certificates=False), critical=True)
-            .add_extension(
-                x509.ExtendedKeyUsage([x509.oid.ExtendedKeyUsageOID.SERVER_AUTH]), critical=False
-            )
-            .add_extension(
-                x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False
-            )
-            .add_extension(
-                x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()),
-                critical=False,
-            )
-            .sign(self._key, hashes.SHA256())
-        )
-        return Leaf(certificate.public_bytes(Encoding.PEM), _private_pem(key), now + LEAF_LIFE)
-
-
-def permitted_domains(hosts: Iterable[str]) -> set[str]:
-    """The domains that an authority for ``hosts`` must be allowed to sign for. A domain
-    covers itself and every name below it (RFC 5280, section 4.2.1.10).
-    """
-    return {_LOCAL} | {host.removeprefix("*.") for host in hosts if host != "*"}
-
-
-def _permitted(certificate: "Certificate") -> set[str]:
-    from cryptography import x509  # noqa: PLC0415
-
-    try:
-        constraints = certificate.extensions.get_extension_for_class(x509.NameConstraints).value
-    except x509.ExtensionNotFound:
-        return set()
-    return {
-        subtree.value
-        for subtree in constraints.permitted_subtrees or ()
-        if isinstance(subtree, x509.DNSName)
-    }
-
-
-def _make_authority(
-    domains: set[str], now: datetime
-) -> tuple["Certificate", "EllipticCurvePrivateKey"]:
-    from cryptography import x509  # noqa: PLC0415
-    from cryptography.hazmat.primitives import hashes  # noqa: PLC0415
-    from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    # Distinct names keep apart the authorities of several hosts, and of one host in time.
-    name = _name(f"Cloister on {socket.gethostname()} {now:%Y-%m-%d}"[:64])
-    everything = [
-        x509.IPAddress(IPv4Network("0.0.0.0/0")),
-        x509.IPAddress(IPv6Network("::/0")),
-    ]
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _CLOCK_SKEW)
-        .not_valid_after(now + AUTHORITY_LIFE)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_key_usage(signs_certificates=True), critical=True)
-        .add_extension(
-            x509.NameConstraints(
-                permitted_subtrees=[x509.DNSName(domain) for domain in sorted(domains)],
-                excluded_subtrees=everything,
-            ),
-            critical=True,
-        )
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    return certificate, key
-
-
-def _name(common: str) -> "Name":
-    from cryptography import x509  # noqa: PLC0415
-
-    return x509.Name([x509.NameAttribute(x509.oid.NameOID.COMMON_NAME, common)])
-
-
-def _key_usage(*, signs_certificates: bool) -> "KeyUsage":
-    from cryptography import x509  # noqa: PLC0415
-
-    return x509.KeyUsage(
-        digital_signature=not signs_certificates,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=signs_certificates,
-        crl_sign=signs_certificates,
-        encipher_only=False,
-        decipher_only=False,
-    )
-
-
-def _private_pem(key: "EllipticCurvePrivateKey") -> bytes:
-    from cryptography.hazmat.primitives import serialization  # noqa: PLC0415
-
-    return key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-
-
-def _read(directory: Path) -> "tuple[Certificate, EllipticCurvePrivateKey] | None":
-    from cryptography import x509  # noqa: PLC0415
-    from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key  # noqa: PLC0415
-
-    try:
-        certificate = x509.load_pem_x509_certificate((directory / "ca.pem").read_bytes())
-        key = load_pem_private_key((directory / "ca.key").read_bytes(), None)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise _unusable(directory, error) from error
-    except (ValueError, TypeError):
-        return None  # cut short or foreign: a new one takes its place
-    if not isinstance(key, ec.EllipticCurvePrivateKey):
-        return None
-    if key.public_key() != certificate.public_key():
-        return None
-    return certificate, key
-
-
-def _write(directory: Path, certificate: "Certificate", key: "EllipticCurvePrivateKey") -> None:
-    from cryptography.hazmat.primitives.serialization import Encoding  # noqa: PLC0415
-
-    try:
-        directory.mkdir(mode=0o755, parents=True, exist_ok=True)
-        # Between the two a crash leaves a pair that does not match, which is made anew.
-        _replace(directory / "ca.key", _private_pem(key), 0o600)
-        _replace(directory / "ca.pem", certificate.public_bytes(Encoding.PEM), 0o644)
-    except OSError as error:
-        raise _unusable(directory, error) from error
-
-
-def _replace(path: Path, content: bytes, mode: int) -> None:
-    """Writes a file that is either the old one or the new one, with its mode from the start."""
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # 0600
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fchmod(file.fileno(), mode)
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def _unusable(directory: Path, error: OSError) -> CloisterError:
-    return CloisterError(
-        f"the local certificate authority in {directory} cannot be used",
-        why=str(error),
-        hint="set `state-directory` in [cloister] to a folder that this user can write",
-    )
+        reply: Reply = wire.decode(Reply, output)
+        if isinstance(reply, Refused):
+            raise CloisterError(reply.what, why=reply.why, hint=reply.hint)
+        return reply

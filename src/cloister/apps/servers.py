@@ -190,8 +190,7 @@ def _server(
         server_header=False,
         ssl_certfile=credentials / "tls.crt" if tls else None,
         ssl_keyfile=credentials / "tls.key" if tls else None,
-        # One second less than the supervisor's patience, for the lifespan's end.
-        timeout_graceful_shutdown=max(1, int(stop_timeout - 1)),
+        timeout_graceful_shutdown=max(1, int(stop_timeout)),
     )
     try:
         config.load()

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import cloister
 from cloister.apps.app import AppProgram
 from cloister.apps.backoff import BackoffPolicy
-from cloister.apps.certificates import LEAF_RENEWAL, Authority
+from cloister.apps.certificates import RENEWAL, Certificates
 from cloister.apps.endpoints import Endpoints
 from cloister.apps.front_door import DRAIN_TIMEOUT, FrontDoorProcess, FrontDoorProgram
 from cloister.apps.logs import Level, LogEvent, Sink
@@ -62,19 +62,19 @@ class Supervisor:
         snapshot: Snapshot,
         endpoints: Endpoints,
         door_identity: HostIdentity,
-        authority: Authority | None,
+        certificates: Certificates,
         sink: Sink,
     ) -> None:
         self._snapshot = snapshot
         self._endpoints = endpoints
         self._door_identity = door_identity
-        self._authority = authority
+        self._certificates = certificates
         self._sink = sink
         self._since = time.time()
-        self._renewals: list[asyncio.TimerHandle] = []
+        self._renewal: asyncio.Task[None] | None = None
         self._apps: dict[str, _Supervised] = {}
         for app in snapshot.apps:
-            program = AppProgram(app, endpoints.apps[app.name], authority, sink)
+            program = AppProgram(app, endpoints.apps[app.name], certificates, sink)
             plan = ServicePlan(app.name, program.launch, app.ready_timeout, app.stop_timeout)
             self._apps[app.name] = _Supervised(app, program, Service(plan, sink))
         rootless = os.geteuid() != 0
@@ -103,7 +103,8 @@ class Supervisor:
         """
         for supervised in self._apps.values():
             supervised.service.start()
-            self._schedule_renewal(supervised)
+        if self._certificates.path is not None:
+            self._renewal = asyncio.create_task(self._renew())
         states = [
             await supervised.service.wait_state(*SETTLED) for supervised in self._apps.values()
         ]
@@ -123,8 +124,8 @@ class Supervisor:
         """Stop all in an order that loses no request which can still be answered: the door
         takes no more, then the applications end, which ends idle connections too.
         """
-        for renewal in self._renewals:
-            renewal.cancel()
+        if self._renewal is not None:
+            self._renewal.cancel()
         process = self._door.process
         self._door.stop()
         if isinstance(process, FrontDoorProcess):
@@ -157,7 +158,7 @@ class Supervisor:
             since=self._since,
             config=self._snapshot.source,
             runtime_directory=self._snapshot.paths.runtime,
-            authority=None if self._authority is None else self._authority.path,
+            authority=self._certificates.path,
             rootless=os.geteuid() != 0,
             listeners=self._listeners(statistics),
             apps=tuple(self._app(one, statistics) for one in self._apps.values()),
@@ -241,20 +242,25 @@ class Supervisor:
             failure=self._door.failure,
         )
 
-    def _schedule_renewal(self, supervised: _Supervised) -> None:
-        """An application gets its new certificate by a restart; its socket stays."""
-        if not isinstance(supervised.app.tls, SelfSignedTls):
-            return
-
-        def renew() -> None:
-            message = "restarted for a new certificate"
-            self._sink.emit(LogEvent(supervised.app.name, message, Level.INFO))
-            if supervised.service.state is State.READY:
-                supervised.service.restart()
-            self._schedule_renewal(supervised)
-
-        loop = asyncio.get_running_loop()
-        self._renewals.append(loop.call_later(LEAF_RENEWAL.total_seconds(), renew))
+    async def _renew(self) -> None:
+        """Applications get a new certificate by a restart; their sockets stay."""
+        pause = RENEWAL
+        while True:
+            await asyncio.sleep(pause)
+            try:
+                await self._certificates.renew()
+            except CloisterError as error:
+                message = f"certificates are not renewed, next try in a day: {error}"
+                self._sink.emit(LogEvent("cloister", message, Level.ERROR))
+                pause = 24 * 3600.0
+                continue
+            pause = RENEWAL
+            for supervised in self._apps.values():
+                due = isinstance(supervised.app.tls, SelfSignedTls)
+                if due and supervised.service.state is State.READY:
+                    message = "restarts for its new certificate"
+                    self._sink.emit(LogEvent(supervised.app.name, message))
+                    supervised.service.restart()
 
     def command(self, name: str, verb: str) -> None:
         """Do ``start``, ``stop`` or ``restart`` to one application.

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from cloister.apps.certificates import Authority
+from cloister.apps.authority import Authority
 from cloister.apps.servers import ServeError, interface_of, load, passed_socket
 
 Environ = dict[str, Any]
@@ -240,8 +240,8 @@ def test_sigterm_lets_a_request_end_and_the_lifespan_too(serve: Callable[..., Se
 def test_tls_from_the_credentials(serve: Callable[..., Served], tmp_path: Path) -> None:
     authority = Authority.open(str(tmp_path / "authority"), ["one.example"])
     leaf = authority.issue(["one.example"])
-    (tmp_path / "tls.crt").write_bytes(leaf.certificate)
-    (tmp_path / "tls.key").write_bytes(leaf.key)
+    (tmp_path / "tls.crt").write_text(leaf.certificate)
+    (tmp_path / "tls.key").write_text(leaf.key)
     served = serve(ASGI, "--tls", CREDENTIALS_DIRECTORY=str(tmp_path))
     assert served.told() == b"READY=1"
     context = ssl.create_default_context(cafile=authority.path)
