@@ -5,6 +5,7 @@ import contextlib
 import os
 import signal
 import socket
+import sys
 from collections.abc import Callable, Iterator
 
 from cloister.apps.certificates import Certificates
@@ -29,6 +30,12 @@ async def run(snapshot: Snapshot, sink: Sink) -> None:
     """Run until SIGTERM or SIGINT, then stop and leave nothing behind. A second signal
     stops without waiting for anybody. Raises :class:`CloisterError` where it cannot begin.
     """
+    if sys.version_info < (3, 12):
+        # Else a thread waits for each child (asyncio.ThreadedChildWatcher); a pidfd, which
+        # later versions use by themselves, needs none.
+        watcher = asyncio.PidfdChildWatcher()
+        watcher.attach_loop(asyncio.get_running_loop())
+        asyncio.set_child_watcher(watcher)
     with contextlib.ExitStack() as stack:
         runtime = RuntimeDirectory(snapshot.paths.runtime)
         stack.callback(runtime.close)
