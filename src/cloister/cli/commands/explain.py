@@ -113,9 +113,7 @@ def _list(snapshot: "Snapshot", as_json: bool) -> None:
     rows = [
         {
             "name": app.name,
-            "program": str(
-                " ".join(app.program.command) if hasattr(app.program, "command") else app.program
-            ),
+            "program": _program(app),
             "hosts": list(app.hosts),
             "socket": snapshot.paths.app_socket(app.name),
         }
@@ -131,6 +129,12 @@ def _list(snapshot: "Snapshot", as_json: bool) -> None:
             for row in rows
         ],
     )
+
+
+def _program(app: App) -> str:
+    if isinstance(app.program, CommandProgram):
+        return " ".join(app.program.command)
+    return str(app.program)
 
 
 def _explain_command(wanted: one_command.OneCommand) -> Explanation:
