@@ -58,6 +58,7 @@ def build_cell(
     environment: Sequence[tuple[str, str]] = (),
     notify_socket: str | None = None,
     working_directory: str | None = None,
+    stdin: Stdin = Stdin.NULL,
 ) -> CellPlan:
     """The default cell of ``app``; DESIGN section 4 says what it keeps apart.
 
@@ -66,8 +67,8 @@ def build_cell(
     to the application's own; its certificate and key come as the credentials ``tls.crt``
     and ``tls.key``. ``notify_socket`` is the host path of a bound datagram socket, seen in
     the cell as ``$NOTIFY_SOCKET``. ``working_directory``, a path inside the cell, replaces
-    the application's folder, which is then not seen at all. ``listening`` stays the
-    caller's and becomes descriptor 3 inside.
+    the application's folder, which is then not seen at all. ``stdin`` is what the
+    application reads. ``listening`` stays the caller's and becomes descriptor 3 inside.
 
     Opens the credentials and looks at the host's folders. Raises :class:`CloisterError`
     when something that the application names cannot be used.
@@ -114,7 +115,7 @@ def build_cell(
                 dev=True,
             ),
             descriptors=tuple(Descriptor(app.name, number) for number in listeners),
-            stdin=Stdin.NULL,
+            stdin=stdin,
             protections=Protections(
                 drop_capabilities=True,
                 no_new_privileges=True,

@@ -1,17 +1,15 @@
 """One command in a default cell: what ``run`` does and ``explain`` shows."""
 
 import os
-import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from cloister.model.app import App, CommandProgram
-from cloister.model.errors import CloisterError, UsageError
+from cloister.model.errors import UsageError
 from cloister.model.isolation import Bind, HostIdentity, IdRange
 
 if TYPE_CHECKING:
@@ -82,6 +80,7 @@ def parse(
 def build(wanted: OneCommand, identity: HostIdentity) -> "CellPlan":
     """The plan of the command's cell, to be closed by the caller."""
     from cloister.cells.plan import build_cell
+    from cloister.cells.spec import Stdin
 
     program = CommandProgram(wanted.command)
     directory = wanted.directory or "/tmp"  # noqa: S108 - the cell's own
@@ -92,6 +91,7 @@ def build(wanted: OneCommand, identity: HostIdentity) -> "CellPlan":
         None,
         command=_locate(wanted, directory),
         working_directory=None if wanted.directory is not None else directory,
+        stdin=Stdin.INHERIT,
     )
 
 
@@ -127,33 +127,10 @@ def _parse_variable(text: str) -> tuple[str, str]:
 
 
 def _locate(wanted: OneCommand, directory: str) -> tuple[str, ...]:
-    """The command with its program as an absolute path inside the cell.
-
-    A name without a slash is looked for as a shell inside the cell would.
+    """The command with a relative path to its program made absolute. A name without a slash
+    stays: ``cloister-cell`` looks for it in the cell's own PATH.
     """
-    from cloister.cells.plan import PATH
-
     program, *arguments = wanted.command
     if "/" in program:
-        return (os.path.normpath(os.path.join(directory, program)), *arguments)  # noqa: PTH118
-    path = dict(wanted.environment).get("PATH", PATH)
-    for folder in path.split(":"):
-        for bind in (Bind(folder, folder), *wanted.binds):
-            inner = _source(bind, f"{folder}/{program}")
-            if inner is not None and shutil.which(inner):
-                return (f"{folder}/{program}", *arguments)
-    elsewhere = shutil.which(program)
-    raise CloisterError(
-        f"there is no program {program} in the cell",
-        why=f"none of {path} has it"
-        + (f"; the host's is {elsewhere}, which the cell does not see" if elsewhere else ""),
-        hint=f"add --bind {Path(elsewhere).parent}, and name it by its path" if elsewhere else None,
-    )
-
-
-def _source(bind: Bind, path: str) -> str | None:
-    """Which path of the host ``bind`` shows at ``path`` in the cell."""
-    inside = Path(path)
-    if not inside.is_relative_to(bind.destination):
-        return None
-    return str(Path(bind.source) / inside.relative_to(bind.destination))
+        program = os.path.normpath(os.path.join(directory, program))  # noqa: PTH118 - a text
+    return (program, *arguments)

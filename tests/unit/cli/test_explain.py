@@ -100,7 +100,7 @@ def test_a_command(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     arguments = ["explain", "--bind", f"{tmp_path}:/data:rw", "--json", "--", "sh", "--json", "--"]
     assert main(arguments) == 0
     value = json.loads(capsys.readouterr().out)
-    assert value["spec"]["command"] == ["/usr/bin/sh", "--json", "--"]
+    assert value["spec"]["command"] == ["sh", "--json", "--"]
     assert "/data" in [bind["destination"] for bind in value["spec"]["filesystem"]["binds"]]
     assert not (tmp_path / "store.json").exists()
 
