@@ -23,10 +23,10 @@ _KERNEL = ("/proc", "/sys", "/dev")
 """Views of the kernel: a folder there is no application's own."""
 _CELL_EXACT = frozenset(
     {"/", "/bin", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/run", "/sbin"}
-    | {"/usr", "/usr/bin", "/usr/lib", "/usr/sbin"}
+    | {"/tmp", "/usr", "/usr/bin", "/usr/lib", "/usr/sbin"}  # noqa: S108
 )
-"""What every cell has of its own: programs and libraries, and the few files of /etc."""
-_CELL_BELOW = (*_KERNEL, "/run/credentials", "/run/cloister")
+"""What every cell has of its own: programs and libraries, the few files of /etc, /tmp."""
+_CELL_BELOW = (*_KERNEL, "/run/credentials", "/run/notify")
 
 
 def check(snapshot: Snapshot, checked: Checked, report: Report, *, home: str | None) -> None:

@@ -9,7 +9,7 @@ from cloister.config.lines import KeyPath
 from cloister.config.problems import Code
 from cloister.config.resolve import Report
 from cloister.model.app import App, CommandProgram, FileTls
-from cloister.model.isolation import IdRange
+from cloister.model.isolation import Bind, IdRange
 from cloister.model.route import ServerNameRoute
 from cloister.model.snapshot import Snapshot
 
@@ -60,7 +60,8 @@ def _app(app: App, report: Report, home: str | None) -> None:
                 hint="hand it over as one of `binds`",
             )
     for index, bind in enumerate(app.binds):
-        _status(bind.source, (*path, "binds", index, "source"), report)
+        if _status(bind.source, (*path, "binds", index, "source"), report) is not None:
+            _place(app, bind, (*path, "binds", index), report)
     if isinstance(app.tls, FileTls):
         _file(app.tls.certificate, (*path, "tls", "certificate"), report)
         status = _file(app.tls.key, (*path, "tls", "key"), report)
@@ -101,6 +102,19 @@ def _has_acl(path: str) -> bool:
         return False
 
 
+def _place(app: App, bind: Bind, where: KeyPath, report: Report) -> None:
+    """A bind in what the cell sees of the host needs something there to be bound onto."""
+    place = _on_host(app, bind.destination, leave_out=bind)
+    if place is not None and not Path(place).exists():
+        report.add(
+            Code.MISSING_FILE,
+            f"there is no {place} for the bind at {bind.destination}",
+            (*where, "destination"),
+            why="the cell sees the host's folder there, and cannot make anything in it",
+            hint=f"make an empty {place}, or choose another `destination`",
+        )
+
+
 def _program(app: App, program: CommandProgram, path: KeyPath, report: Report) -> None:
     inside = program.command[0]
     source = _on_host(app, inside)
@@ -128,10 +142,10 @@ def _program(app: App, program: CommandProgram, path: KeyPath, report: Report) -
         )
 
 
-def _on_host(app: App, inside: str) -> str | None:
+def _on_host(app: App, inside: str, *, leave_out: Bind | None = None) -> str | None:
     """The host's path of what the cell sees at ``inside``; the innermost mount counts."""
     views = [(folder, folder) for folder in (*SYSTEM_FOLDERS, app.directory)]
-    views += [(bind.destination, bind.source) for bind in app.binds]
+    views += [(bind.destination, bind.source) for bind in app.binds if bind != leave_out]
     for destination, source in sorted(views, key=lambda view: -len(view[0])):
         if inside == destination or inside.startswith(destination + "/"):
             return source + inside[len(destination) :]

@@ -60,6 +60,9 @@ class Surroundings:
     """The absolute path of a program of the system, by its name."""
 
 
+TLS_CREDENTIALS = frozenset({"tls.crt", "tls.key"})
+"""The names under which an application finds its certificate and key."""
+
 _NO_PROGRAM = PythonProgram("", "")
 """Stands in where a problem was reported, so that the rest of the application is checked too;
 no snapshot with a problem is ever returned from ``load``."""
@@ -195,8 +198,19 @@ class _Resolver:
             path: KeyPath = ("apps", name)
             directory = self._absolute(table.directory or ".")
             program = self._program(path, table, directory)
+            self._check_credentials(path, table)
             apps.append(self._app(name, table, directory, program or _NO_PROGRAM))
         return tuple(apps)
+
+    def _check_credentials(self, path: KeyPath, table: AppTable) -> None:
+        for name in sorted(TLS_CREDENTIALS & set(table.credentials)):
+            if table.tls is not None:
+                self._report.add(
+                    Code.CONFLICTING_KEYS,
+                    f"`tls` hands over a credential `{name}` already",
+                    (*path, "credentials", name),
+                    hint="remove `tls`, or give the credential another name",
+                )
 
     def _app(self, name: str, table: AppTable, directory: str, program: Program) -> App:
         default = Readiness.NOTIFY if isinstance(program, PythonProgram) else Readiness.ACCEPT

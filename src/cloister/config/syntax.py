@@ -268,7 +268,8 @@ class AppTable(Table):
     )
     tls: TlsChoice | None = setting(
         "With what certificate the application's server answers: one signed by the local "
-        "authority, or files. Without it the application deals with TLS itself.",
+        "authority, or files. A `command` finds them as `$CREDENTIALS_DIRECTORY/tls.crt` and "
+        "`tls.key`. Without this setting the application finds its own, or speaks no TLS.",
         example='"self-signed"',
         default=None,
         default_text="none",
@@ -282,7 +283,8 @@ class AppTable(Table):
     environment: Annotated[
         dict[forms.VariableName, forms.VariableValue], Form("table of texts")
     ] = setting(
-        "Environment variables; nothing is inherited.",
+        "Environment variables, beside `HOME`, `LANG`, `LOGNAME`, `PATH` and `USER`; nothing "
+        "is inherited.",
         example='{ LANG = "C.UTF-8" }',
         default={},
         default_text="none",

@@ -144,3 +144,9 @@ def test_a_reader_that_went_away_is_no_error() -> None:
         os.close(writing)
     assert done.stderr == b""
     assert done.returncode == 1
+
+
+@pytest.mark.parametrize("verb", entry.VERBS)
+def test_every_verb_has_a_command_with_help(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([verb, "--help"]) == 0
+    assert capsys.readouterr().out.startswith(f"Usage: cloister {verb}")

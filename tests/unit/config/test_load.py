@@ -1,6 +1,7 @@
 """From a file to a snapshot: defaults, paths, where files are looked for, what real ones say."""
 
 import os
+import tomllib
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
@@ -239,6 +240,15 @@ def test_the_line_of_a_syntax_error(text: str, line: int) -> None:
     with pytest.raises(ConfigError) as caught:
         source.parse("x", text)
     assert caught.value.problems[0].where.line == line
+
+
+def test_a_syntax_error_as_python_3_14_reports_it() -> None:
+    class Error(tomllib.TOMLDecodeError):
+        msg = "Invalid value"
+        lineno = 7
+
+    error = Error("Invalid value (at line 7, column 3)")
+    assert source._syntax_error(error, "") == ("invalid value", 7)
 
 
 def test_deep_nesting_is_refused() -> None:
