@@ -1,0 +1,337 @@
+//! One client's connection, from accept to close.
+//!
+//! A connection is always in one [`Stage`]. Each event leads to one [`Next`]. Its memory
+//! between events is this value and, only while something is unfinished, one allocation for
+//! the hello, for the wait for a target, or for bytes that a peer does not take.
+
+pub mod client;
+pub mod flow;
+mod hello;
+mod linger;
+mod open;
+mod relay;
+
+use std::borrow::Cow;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use cloister_proto::client_hello::HelloReader;
+use cloister_proto::hostname::Hostname;
+use cloister_proto::messages::door::Outcome;
+use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::io::Errno;
+
+use crate::clock::Moment;
+use crate::pipes::PipePool;
+use crate::route::Choice;
+use crate::runtime::{Runtime, Terms};
+use crate::slab::Key;
+use crate::stats::{AppCounters, WorkerCounters};
+use crate::timers::Timers;
+use client::Client;
+use flow::{Flow, Tools};
+
+/// What an event is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The client's socket.
+    Client,
+    /// The target's socket.
+    Target,
+}
+
+impl Side {
+    /// The side that an event's bit stands for.
+    #[must_use]
+    pub const fn from_bit(bit: bool) -> Self {
+        if bit { Self::Target } else { Self::Client }
+    }
+
+    const fn bit(self) -> bool {
+        matches!(self, Self::Target)
+    }
+}
+
+/// What the worker shall do after an event.
+#[derive(Debug)]
+pub enum Next {
+    /// Wait for the next event.
+    Wait,
+    /// Close the connection.
+    Close(End),
+}
+
+/// How a connection ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct End {
+    /// For counters and the log.
+    pub outcome: Outcome,
+    /// What exactly was wrong.
+    pub reason: Option<Cow<'static, str>>,
+    /// Whether the client must see a reset: what it got is not all there was.
+    pub reset: bool,
+}
+
+impl End {
+    const fn new(outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            reason: None,
+            reset: false,
+        }
+    }
+
+    /// An end that the client must not take for a clean one.
+    pub(crate) fn broken(outcome: Outcome, reason: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            outcome,
+            reason: Some(reason.into()),
+            reset: true,
+        }
+    }
+}
+
+/// Where a connection is in its life.
+#[derive(Debug)]
+pub enum Stage {
+    /// The hello is awaited; what is there of it, if anything.
+    Hello(Option<Box<PartialHello>>),
+    /// The target's queue was full; tried again until the deadline.
+    Opening(Box<Opening>),
+    /// Bytes are moved.
+    Relay,
+    /// Everything is said; what the client still sends is thrown away until it closes.
+    Linger(Box<Linger>),
+}
+
+/// A hello that came in parts.
+#[derive(Debug)]
+pub struct PartialHello {
+    reader: HelloReader,
+    received: Vec<u8>,
+}
+
+/// A connection that waits for its target.
+#[derive(Debug)]
+pub struct Opening {
+    choice: Choice,
+    facts: Facts,
+    received: Vec<u8>,
+    until: Moment,
+    pause_ms: u64,
+}
+
+/// The end that awaits a lingering connection.
+#[derive(Debug)]
+pub struct Linger {
+    end: End,
+    until: Moment,
+    budget: usize,
+}
+
+/// What the hello said, as far as the target or the log wants to know.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// The canonical server name.
+    pub name: Option<Hostname>,
+    /// The offered protocols.
+    pub alpn: Vec<Vec<u8>>,
+}
+
+/// What the log line needs, kept only while connections are logged.
+#[derive(Debug)]
+pub struct Details {
+    /// Who connected.
+    pub client: Client,
+    /// What the hello said.
+    pub facts: Facts,
+    /// Where it went.
+    pub choice: Option<Choice>,
+}
+
+/// What all connections of one worker share.
+pub struct Shared {
+    /// The worker's epoll set.
+    pub epoll: OwnedFd,
+    /// Buffer and pipes.
+    pub tools: Tools,
+    /// Deadlines.
+    pub timers: Timers,
+    /// Connections to go on with once the others had their turn.
+    pub ready: Vec<(Key, Side)>,
+    /// What is in force.
+    pub runtime: Arc<Runtime>,
+    /// The worker's counters.
+    pub counters: Arc<WorkerCounters>,
+    /// Whether this batch moved small messages of a busy conversation.
+    pub conversing: bool,
+}
+
+impl Shared {
+    /// What a worker starts with; `pipes` is its share of the process's pipes.
+    ///
+    /// # Errors
+    ///
+    /// Those of epoll_create1(2).
+    pub fn new(counters: Arc<WorkerCounters>, pipes: usize) -> Result<Self, Errno> {
+        Ok(Self {
+            epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
+            tools: Tools {
+                buffer: vec![0; flow::BUFFER].into_boxed_slice(),
+                pipes: PipePool::new(pipes),
+            },
+            timers: Timers::default(),
+            ready: Vec::new(),
+            runtime: Arc::default(),
+            counters,
+            conversing: false,
+        })
+    }
+}
+
+/// One side's socket state beside its descriptor.
+#[derive(Clone, Copy, Debug, Default)]
+struct Watch {
+    /// In the epoll set.
+    registered: bool,
+    /// `EPOLLOUT` is asked for.
+    output: bool,
+    /// Its end was announced: read until 0.
+    hangup: bool,
+}
+
+/// One connection. Owns both sockets.
+#[derive(Debug)]
+pub struct Connection {
+    client: OwnedFd,
+    target: Option<OwnedFd>,
+    stage: Stage,
+    up: Flow,
+    down: Flow,
+    started: Moment,
+    terms: Arc<Terms>,
+    app: Option<Arc<AppCounters>>,
+    details: Option<Box<Details>>,
+    client_watch: Watch,
+    target_watch: Watch,
+    /// Whether the client's socket is TCP.
+    tcp: bool,
+    /// Small messages in a row.
+    small: u8,
+}
+
+impl Connection {
+    /// A connection that was just accepted.
+    #[must_use]
+    pub fn new(
+        client: OwnedFd,
+        tcp: bool,
+        terms: Arc<Terms>,
+        started: Moment,
+        details: Option<Box<Details>>,
+    ) -> Self {
+        Self {
+            client,
+            target: None,
+            stage: Stage::Hello(None),
+            up: Flow::default(),
+            down: Flow::default(),
+            started,
+            terms,
+            app: None,
+            details,
+            client_watch: Watch::default(),
+            target_watch: Watch::default(),
+            tcp,
+            small: 0,
+        }
+    }
+
+    /// Serves an event.
+    pub fn event(&mut self, key: Key, side: Side, flags: EventFlags, shared: &mut Shared) -> Next {
+        let ended = EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR;
+        if flags.intersects(ended) {
+            self.watch_mut(side).hangup = true;
+        }
+        match self.stage {
+            Stage::Hello(_) => self.read_hello(key, shared),
+            Stage::Opening(_) if flags.intersects(EventFlags::ERR | EventFlags::HUP) => {
+                Next::Close(End::broken(Outcome::ClientAborted, "the client is gone"))
+            }
+            Stage::Opening(_) => Next::Wait,
+            Stage::Relay => self.relay(key, side, flags, shared),
+            Stage::Linger(_) => self.linger(shared),
+        }
+    }
+
+    /// Goes on with a side whose turn was over.
+    pub fn resume(&mut self, key: Key, side: Side, shared: &mut Shared) -> Next {
+        match self.stage {
+            Stage::Relay => self.relay(key, side, EventFlags::IN, shared),
+            Stage::Linger(_) => self.linger(shared),
+            Stage::Hello(_) | Stage::Opening(_) => Next::Wait,
+        }
+    }
+
+    /// Looks at the deadlines.
+    pub fn timer(&mut self, key: Key, now: Moment, shared: &mut Shared) -> Next {
+        match &self.stage {
+            Stage::Hello(_) if now >= self.hello_deadline() => self.hello_timeout(key, shared),
+            Stage::Hello(_) | Stage::Relay => Next::Wait,
+            Stage::Opening(_) => self.open_again(key, now, shared),
+            Stage::Linger(linger) if now >= linger.until => Next::Close(linger.end.clone()),
+            Stage::Linger(_) => Next::Wait,
+        }
+    }
+
+    /// The end of a connection that a drain's deadline cuts.
+    #[must_use]
+    pub fn drained(&self) -> End {
+        match &self.stage {
+            Stage::Linger(linger) => linger.end.clone(),
+            _ => End::broken(Outcome::Drained, "cut by the deadline of a drain"),
+        }
+    }
+
+    fn watch_mut(&mut self, side: Side) -> &mut Watch {
+        match side {
+            Side::Client => &mut self.client_watch,
+            Side::Target => &mut self.target_watch,
+        }
+    }
+
+    fn socket(&self, side: Side) -> Option<BorrowedFd<'_>> {
+        match side {
+            Side::Client => Some(self.client.as_fd()),
+            Side::Target => self.target.as_ref().map(AsFd::as_fd),
+        }
+    }
+
+    /// Has the epoll set watch a side; `output`: also for room to write.
+    ///
+    /// `EPOLLOUT` is asked for only after `EAGAIN` and given back: a standing one on a Unix
+    /// socket wakes for each buffer that its peer takes. Edges that happened before are not
+    /// lost: adding and changing an entry both report what is ready at that moment.
+    fn watch(&mut self, key: Key, side: Side, output: bool, shared: &Shared) -> Result<(), Errno> {
+        let Watch {
+            registered,
+            output: asked,
+            ..
+        } = *self.watch_mut(side);
+        let Some(socket) = self.socket(side) else {
+            return Ok(());
+        };
+        let mut flags = EventFlags::IN | EventFlags::RDHUP | EventFlags::ET;
+        flags.set(EventFlags::OUT, output);
+        let data = EventData::new_u64(key.pack(side.bit()));
+        if !registered {
+            epoll::add(&shared.epoll, socket, data, flags)?;
+        } else if output != asked {
+            epoll::modify(&shared.epoll, socket, data, flags)?;
+        }
+        let watch = self.watch_mut(side);
+        watch.registered = true;
+        watch.output = output;
+        Ok(())
+    }
+}

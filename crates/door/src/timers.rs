@@ -1,0 +1,93 @@
+//! Deadlines without a system call or a stored position each.
+//!
+//! A connection that waits for something enters its deadline here and forgets about it:
+//! entries of connections that moved on are skipped when they come up, and swept out when
+//! they are the majority. A connection whose hello comes with its first segment never enters.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::time::Duration;
+
+use crate::clock::Moment;
+use crate::slab::Key;
+
+/// Below this many entries nothing is swept.
+const SWEEP_FROM: usize = 1024;
+
+/// A heap of deadlines.
+#[derive(Debug, Default)]
+pub struct Timers {
+    heap: BinaryHeap<Reverse<(Moment, Key)>>,
+}
+
+impl Timers {
+    /// Wakes the connection at `moment`.
+    pub fn enter(&mut self, moment: Moment, key: Key) {
+        self.heap.push(Reverse((moment, key)));
+    }
+
+    /// Takes out one entry that is due.
+    pub fn due(&mut self, now: Moment) -> Option<Key> {
+        let Reverse((moment, key)) = *self.heap.peek()?;
+        if moment > now {
+            return None;
+        }
+        self.heap.pop();
+        Some(key)
+    }
+
+    /// How long until the next entry; `None` where there is none.
+    #[must_use]
+    pub fn next(&self, now: Moment) -> Option<Duration> {
+        let Reverse((moment, _)) = self.heap.peek()?;
+        Some(moment.since(now))
+    }
+
+    /// Drops the entries of connections that `alive` does not know, when there are many more
+    /// entries than the `live` connections could need.
+    pub fn sweep(&mut self, live: usize, mut alive: impl FnMut(Key) -> bool) {
+        if self.heap.len() > SWEEP_FROM.max(4 * live) {
+            self.heap.retain(|Reverse((_, key))| alive(*key));
+            self.heap.shrink_to(SWEEP_FROM);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::slab::Slab;
+
+    #[test]
+    fn entries_come_up_in_order_and_not_before() {
+        let mut slab = Slab::default();
+        let (first, second) = (slab.insert(()), slab.insert(()));
+        let start = Moment::from_micros(1000);
+        let mut timers = Timers::default();
+        timers.enter(start.after(Duration::from_micros(20)), second);
+        timers.enter(start.after(Duration::from_micros(10)), first);
+        assert_eq!(timers.due(start), None);
+        assert_eq!(timers.next(start), Some(Duration::from_micros(10)));
+        let later = start.after(Duration::from_micros(20));
+        assert_eq!(timers.due(later), Some(first));
+        assert_eq!(timers.due(later), Some(second));
+        assert_eq!(timers.due(later), None);
+        assert_eq!(timers.next(later), None);
+    }
+
+    #[test]
+    fn dead_entries_are_swept_out() {
+        let mut slab = Slab::default();
+        let mut timers = Timers::default();
+        let keeper = slab.insert(());
+        timers.enter(Moment::from_micros(5), keeper);
+        for _ in 0..2 * SWEEP_FROM {
+            let key = slab.insert(());
+            timers.enter(Moment::from_micros(9), key);
+            slab.remove(key);
+        }
+        timers.sweep(slab.len(), |key| slab.get_mut(key).is_some());
+        assert_eq!(timers.heap.len(), 1);
+        assert_eq!(timers.due(Moment::from_micros(5)), Some(keeper));
+    }
+}

@@ -1,0 +1,298 @@
+//! One worker thread: one epoll set, its connections, and nothing that another worker waits
+//! for.
+//!
+//! All workers watch the same listening sockets, level-triggered and `EPOLLEXCLUSIVE`: one
+//! arrival wakes one worker, not all. A worker accepts a bounded number of connections per
+//! wake-up and leaves the rest to the others. Connections are edge-triggered.
+//!
+//! An idle worker sleeps without a timeout: it has no timer of its own.
+
+mod accept;
+pub mod mailbox;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cloister_proto::messages::door::Outcome;
+use rustix::event::epoll::{self, Event, EventData, EventFlags};
+use rustix::io::Errno;
+
+use crate::clock::Moment;
+use crate::connection::{Connection, End, Next, Shared, Side};
+use crate::log::Log;
+use crate::runtime::{ListeningSocket, Runtime};
+use crate::slab::{Key, Slab};
+use crate::spin::Spin;
+use crate::stats::WorkerCounters;
+use mailbox::{Command, Mailbox};
+
+/// Events taken at once.
+const EVENTS: usize = 256;
+
+/// Names the mailbox in an event; listeners have smaller numbers, connections larger ones.
+const MAILBOX: u64 = u32::MAX as u64;
+
+/// How long a listener rests after the system gave no descriptor for a connection, unless
+/// one is closed before.
+const LISTENER_REST: Duration = Duration::from_millis(100);
+
+/// How long a line of the log waits for another try when its reader is slow.
+const LOG_PATIENCE: Duration = Duration::from_millis(50);
+
+/// A worker's own state. Lives on its thread.
+pub struct Worker {
+    shared: Shared,
+    connections: Slab<Connection>,
+    mailbox: Arc<Mailbox>,
+    log: Log,
+    /// Sockets in the epoll set.
+    listening: Vec<Arc<ListeningSocket>>,
+    /// Listeners out of the epoll set until this moment: no descriptors were left.
+    resting: Option<Moment>,
+    draining: Option<Moment>,
+    spin: Spin,
+    now: Moment,
+}
+
+impl Worker {
+    /// A worker without listeners. `pipes` is its share of the process's pipes.
+    ///
+    /// # Errors
+    ///
+    /// Those of epoll_create1(2) and epoll_ctl(2).
+    pub fn new(
+        mailbox: Arc<Mailbox>,
+        counters: Arc<WorkerCounters>,
+        log: Log,
+        pipes: usize,
+        spin: Spin,
+    ) -> Result<Self, Errno> {
+        let shared = Shared::new(counters, pipes)?;
+        let data = EventData::new_u64(MAILBOX);
+        epoll::add(&shared.epoll, mailbox.descriptor(), data, EventFlags::IN)?;
+        Ok(Self {
+            shared,
+            connections: Slab::default(),
+            mailbox,
+            log,
+            listening: Vec::new(),
+            resting: None,
+            draining: None,
+            spin,
+            now: Moment::now(),
+        })
+    }
+
+    /// Serves until a drain has ended. The calling thread must have a working directory of
+    /// its own.
+    ///
+    /// # Errors
+    ///
+    /// Those of epoll_wait(2) that mean a broken epoll set.
+    pub fn run(mut self) -> Result<(), Errno> {
+        let mut events = Vec::with_capacity(EVENTS);
+        loop {
+            self.wait(&mut events)?;
+            self.now = Moment::now();
+            for event in events.drain(..) {
+                self.dispatch(event);
+            }
+            self.resume();
+            self.timers();
+            self.log.flush();
+            if let Some(until) = self.draining {
+                if self.now >= until {
+                    self.cut();
+                }
+                if self.connections.is_empty() {
+                    self.log.flush();
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    fn wait(&mut self, events: &mut Vec<Event>) -> Result<(), Errno> {
+        let conversing = std::mem::take(&mut self.shared.conversing);
+        if conversing && self.shared.ready.is_empty() {
+            let epoll = &self.shared.epoll;
+            self.spin.poll(|| {
+                let _ = epoll_wait(epoll, events, Some(Duration::ZERO));
+                !events.is_empty()
+            });
+            if !events.is_empty() {
+                return Ok(());
+            }
+        }
+        let timeout = self.timeout();
+        match epoll_wait(&self.shared.epoll, events, timeout) {
+            Ok(()) | Err(Errno::INTR) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// How long there is nothing to do without an event.
+    fn timeout(&self) -> Option<Duration> {
+        if !self.shared.ready.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let moments = [self.resting, self.draining];
+        let durations = moments.into_iter().flatten();
+        durations
+            .map(|moment| moment.since(self.now))
+            .chain(self.shared.timers.next(self.now))
+            .chain(self.log.waiting().then_some(LOG_PATIENCE))
+            .min()
+    }
+
+    fn dispatch(&mut self, event: Event) {
+        let number = event.data.u64();
+        let flags = event.flags;
+        match Key::unpack(number) {
+            Some((key, bit)) => {
+                // None: the connection ended earlier in this batch.
+                if let Some(connection) = self.connections.get_mut(key) {
+                    let side = Side::from_bit(bit);
+                    let next = connection.event(key, side, flags, &mut self.shared);
+                    self.obey(key, next);
+                }
+            }
+            None if number == MAILBOX => self.commands(),
+            None => self.accept(number),
+        }
+    }
+
+    fn obey(&mut self, key: Key, next: Next) {
+        if let Next::Close(end) = next {
+            self.close(key, &end);
+        }
+    }
+
+    fn close(&mut self, key: Key, end: &End) {
+        if let Some(connection) = self.connections.remove(key) {
+            if let Some(record) = connection.close(end, &mut self.shared) {
+                self.log.write(&record);
+            }
+            if self.resting.is_some() {
+                self.wake_listeners();
+            }
+        }
+    }
+
+    /// Gives the connections that yielded their next turn.
+    fn resume(&mut self) {
+        for (key, side) in std::mem::take(&mut self.shared.ready) {
+            if let Some(connection) = self.connections.get_mut(key) {
+                let next = connection.resume(key, side, &mut self.shared);
+                self.obey(key, next);
+            }
+        }
+    }
+
+    fn timers(&mut self) {
+        while let Some(key) = self.shared.timers.due(self.now) {
+            if let Some(connection) = self.connections.get_mut(key) {
+                let next = connection.timer(key, self.now, &mut self.shared);
+                self.obey(key, next);
+            }
+        }
+        if self.resting.is_some_and(|until| self.now >= until) {
+            self.wake_listeners();
+        }
+        let connections = &mut self.connections;
+        let live = connections.len();
+        self.shared
+            .timers
+            .sweep(live, |key| connections.get_mut(key).is_some());
+    }
+
+    fn commands(&mut self) {
+        for command in self.mailbox.take() {
+            match command {
+                Command::Apply(runtime) => self.apply(&runtime),
+                Command::Drain { until } => {
+                    let runtime = self.shared.runtime.without_listeners();
+                    self.apply(&Arc::new(runtime));
+                    self.draining = Some(until);
+                }
+            }
+        }
+        self.mailbox.acknowledge();
+    }
+
+    /// Puts a snapshot in force: sockets that it does not name leave the epoll set, new ones
+    /// enter, the others stay as they are.
+    fn apply(&mut self, runtime: &Arc<Runtime>) {
+        if self.draining.is_some() {
+            return;
+        }
+        self.shared.runtime = Arc::clone(runtime);
+        let named = |socket: &ListeningSocket| {
+            runtime
+                .listeners
+                .iter()
+                .any(|listener| listener.socket.id == socket.id)
+        };
+        let resting = self.resting.is_some();
+        let (kept, gone): (Vec<_>, Vec<_>) =
+            self.listening.drain(..).partition(|socket| named(socket));
+        if !resting {
+            for socket in gone {
+                // Explicitly: the epoll set would go on watching a socket that somebody
+                // else holds open.
+                let _ = epoll::delete(&self.shared.epoll, &socket.descriptor);
+            }
+        }
+        self.listening = kept;
+        for listener in &runtime.listeners {
+            let known = self
+                .listening
+                .iter()
+                .any(|socket| socket.id == listener.socket.id);
+            if !known {
+                self.listening.push(Arc::clone(&listener.socket));
+                if !resting {
+                    self.listen(&Arc::clone(&listener.socket));
+                }
+            }
+        }
+    }
+
+    /// Ends what is still open at a drain's deadline.
+    fn cut(&mut self) {
+        for key in self.connections.keys() {
+            if let Some(connection) = self.connections.get_mut(key) {
+                let end = connection.drained();
+                self.close(key, &end);
+            }
+        }
+    }
+
+    /// Counts a connection that found no place.
+    fn refuse_limit(&mut self, mut connection: Connection) {
+        connection.clear_app();
+        let end = End::broken(Outcome::RefusedLimit, "the listener's connection limit");
+        if let Some(record) = connection.close(&end, &mut self.shared) {
+            self.log.write(&record);
+        }
+    }
+}
+
+fn epoll_wait(
+    epoll: impl std::os::fd::AsFd,
+    events: &mut Vec<Event>,
+    timeout: Option<Duration>,
+) -> Result<(), Errno> {
+    // Up to the next millisecond: waking before a deadline would wake twice.
+    let timeout = timeout.map(|duration| {
+        let millis = duration.as_micros().div_ceil(1000);
+        rustix::event::Timespec {
+            tv_sec: i64::try_from(millis / 1000).unwrap_or(i64::MAX),
+            tv_nsec: i64::try_from(millis % 1000 * 1_000_000).unwrap_or(0),
+        }
+    });
+    events.clear();
+    let space = rustix::buffer::spare_capacity(events);
+    epoll::wait(epoll, space, timeout.as_ref())?;
+    Ok(())
+}

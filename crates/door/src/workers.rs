@@ -1,0 +1,178 @@
+//! All workers of the process.
+
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use cloister_proto::messages::door::Statistics;
+use cloister_sys::threads::unshare_filesystem_attributes;
+
+use crate::clock::Moment;
+use crate::log::{Log, Sink};
+use crate::pipes;
+use crate::runtime::Runtime;
+use crate::spin::Spin;
+use crate::stats::{self, WorkerCounters};
+use crate::worker::Worker;
+use crate::worker::mailbox::{Command, Mailbox};
+
+/// How long the workers may take to obey; they never wait for anything, so more means that
+/// the machine is out of CPU time.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What a worker's thread needs of the stack: it keeps its buffers on the heap.
+const STACK: usize = 128 * 1024;
+
+struct Hand {
+    mailbox: Arc<Mailbox>,
+    counters: Arc<WorkerCounters>,
+    thread: JoinHandle<()>,
+}
+
+/// The worker threads and the way to command them.
+pub struct Workers {
+    hands: Vec<Hand>,
+    sink: Arc<Sink>,
+}
+
+impl Workers {
+    /// Starts this many threads (at least one), without listeners.
+    ///
+    /// # Errors
+    ///
+    /// Those of starting threads and opening their descriptors.
+    pub fn start(number: usize, sink: &Arc<Sink>) -> io::Result<Self> {
+        let number = number.max(1);
+        let spin = Spin::new(cpus_online() > 1);
+        let mut hands = Vec::with_capacity(number);
+        for index in 0..number {
+            let mailbox = Arc::new(Mailbox::new()?);
+            let counters = Arc::new(WorkerCounters::default());
+            let log = Log::new(Arc::clone(sink));
+            let worker = Worker::new(
+                Arc::clone(&mailbox),
+                Arc::clone(&counters),
+                log,
+                (pipes::LIMIT / number).max(1),
+                spin.clone(),
+            )?;
+            let thread = std::thread::Builder::new()
+                .name(format!("worker-{index}"))
+                .stack_size(STACK)
+                .spawn(move || serve(worker))?;
+            hands.push(Hand {
+                mailbox,
+                counters,
+                thread,
+            });
+        }
+        Ok(Self {
+            hands,
+            sink: Arc::clone(sink),
+        })
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn number(&self) -> usize {
+        self.hands.len()
+    }
+
+    /// Puts a snapshot in force; true once every worker has it.
+    #[must_use]
+    pub fn apply(&self, runtime: &Arc<Runtime>) -> bool {
+        self.command(&Command::Apply(Arc::clone(runtime)))
+    }
+
+    /// Closes the listeners; true once every worker has.
+    #[must_use]
+    pub fn drain(&self, deadline: Duration) -> bool {
+        let until = Moment::now().after(deadline);
+        self.command(&Command::Drain { until })
+    }
+
+    fn command(&self, command: &Command) -> bool {
+        let send = |hand: &Hand| hand.mailbox.send(command.clone());
+        let numbers: Vec<u64> = self.hands.iter().map(send).collect();
+        self.hands
+            .iter()
+            .zip(numbers)
+            .all(|(hand, number)| hand.mailbox.wait(number, PATIENCE))
+    }
+
+    /// Whether all have ended.
+    #[must_use]
+    pub fn ended(&self) -> bool {
+        self.hands.iter().all(|hand| hand.thread.is_finished())
+    }
+
+    /// Connections open now.
+    #[must_use]
+    pub fn active(&self) -> u64 {
+        let active = |hand: &Hand| u64::from(hand.counters.active.get());
+        self.hands.iter().map(active).sum()
+    }
+
+    /// The sums of all workers' counters.
+    #[must_use]
+    pub fn statistics(&self, generation: u64) -> Statistics {
+        let number = u16::try_from(self.hands.len()).unwrap_or(u16::MAX);
+        let mut sums = stats::nothing(generation, number);
+        for hand in &self.hands {
+            hand.counters.add_to(&mut sums);
+        }
+        sums.log_lines_lost = self.sink.lost.get();
+        sums
+    }
+
+    /// Waits for the end of all workers, then for the log's reader, a second at most.
+    pub fn join(self) {
+        for hand in self.hands {
+            // A worker does not panic; if one did, the others have ended in order.
+            let _ = hand.thread.join();
+        }
+        self.sink.finish();
+    }
+}
+
+fn serve(worker: Worker) {
+    if let Err(error) = unshare_filesystem_attributes() {
+        eprintln!("cloister-door: no working directory of its own for a worker: {error}");
+        std::process::exit(1);
+    }
+    if let Err(error) = worker.run() {
+        eprintln!("cloister-door: epoll: {error}");
+        std::process::exit(1);
+    }
+}
+
+/// CPUs that the kernel runs, wherever this process may run.
+fn cpus_online() -> usize {
+    // One CPU in the affinity mask of a larger machine is no reason not to poll: the peers
+    // run on the others.
+    std::fs::read_to_string("/sys/devices/system/cpu/online")
+        .map_or(1, |list| count_cpus(list.trim()))
+}
+
+/// Counts a list like `0-3,8`.
+fn count_cpus(list: &str) -> usize {
+    let range = |part: &str| -> Option<usize> {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last) = (first.parse::<usize>().ok()?, last.parse::<usize>().ok()?);
+        Some(last.checked_sub(first)? + 1)
+    };
+    list.split(',').filter_map(range).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cpu_lists_are_counted() {
+        for (list, count) in [("0", 1), ("0-1", 2), ("0-3,8", 5), ("", 0)] {
+            assert_eq!(count_cpus(list), count, "{list}");
+        }
+    }
+}

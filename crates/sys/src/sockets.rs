@@ -1,0 +1,80 @@
+//! Socket options and requests that have no safe wrapper elsewhere.
+
+use std::io;
+use std::mem::size_of;
+use std::os::fd::{AsFd, AsRawFd};
+
+/// Has the kernel keep a TCP listener's new connections for up to about `seconds` until
+/// their first byte arrives (tcp(7) `TCP_DEFER_ACCEPT`).
+///
+/// # Errors
+///
+/// Those of setsockopt(2), `EINVAL` for more seconds than an `int` holds.
+pub fn defer_accept(listener: impl AsFd, seconds: u32) -> io::Result<()> {
+    let seconds =
+        libc::c_int::try_from(seconds).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
+    // SAFETY: the pointer and the length describe the one local integer, which is read.
+    let result = unsafe {
+        libc::setsockopt(
+            listener.as_fd().as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_DEFER_ACCEPT,
+            (&raw const seconds).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// How many bytes of a socket's output the peer has not acknowledged (tcp(7) `SIOCOUTQ`).
+///
+/// # Errors
+///
+/// Those of ioctl(2).
+pub fn unacknowledged(socket: impl AsFd) -> io::Result<usize> {
+    let mut count: libc::c_int = 0;
+    // SAFETY: the request writes one int, to the local integer.
+    let result = unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::TIOCOUTQ, &raw mut count) };
+    if result == 0 {
+        Ok(usize::try_from(count).unwrap_or(0))
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::net::{TcpListener, TcpStream};
+
+    #[test]
+    fn a_deferred_listener_keeps_silent_clients() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
+        defer_accept(&listener, 5).expect("TCP");
+        listener.set_nonblocking(true).expect("a socket");
+        let address = listener.local_addr().expect("bound");
+        let mut client = TcpStream::connect(address).expect("connected");
+        let error = listener.accept().expect_err("silent");
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        client.write_all(b"x").expect("sent");
+        listener.set_nonblocking(false).expect("a socket");
+        listener.accept().expect("spoke");
+    }
+
+    #[test]
+    fn what_nobody_reads_stays_unacknowledged() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
+        let mut client =
+            TcpStream::connect(listener.local_addr().expect("bound")).expect("connected");
+        let (_peer, _) = listener.accept().expect("accepted");
+        client.set_nonblocking(true).expect("a socket");
+        let block = vec![0; 1 << 16];
+        while client.write(&block).is_ok() {}
+        assert!(unacknowledged(&client).expect("TCP") > 0);
+    }
+}
