@@ -68,9 +68,18 @@ def python_view() -> list[Bind]:
     if not sys.flags.safe_path and sys.path:
         # The script's folder; with -m and -c the current one.
         foreign.add(sys.path[0])
-    paths = [sys.base_prefix, sys.prefix, str(package)]
+    paths = [sys.base_prefix, sys.prefix, str(package), *_links(sys.executable)]
     paths += [path for path in sys.path if path not in foreign and Path(path).exists()]
     return [read_only(path) for path in paths]
+
+
+def _links(path: str) -> list[str]:
+    """``path`` and every link on the way to what it finally names (``venv``, pyenv)."""
+    found = [path]
+    while len(found) < 40 and Path(found[-1]).is_symlink():
+        target = Path(found[-1]).readlink()
+        found.append(os.path.normpath(Path(found[-1]).parent / target))
+    return found
 
 
 def made_files(hostname: str) -> list[File]:

@@ -112,6 +112,19 @@ def test_neither_the_current_folder_nor_pythonpath_is_shown(
     assert not {"/", str(tmp_path), str(secret), "/nowhere", "."} & set(shown)
 
 
+def test_every_link_to_the_interpreter_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, shim, link = tmp_path / "real", tmp_path / "shims" / "python", tmp_path / "link"
+    real.write_text("")
+    shim.parent.mkdir()
+    shim.symlink_to("../real")
+    link.symlink_to(shim)
+    monkeypatch.setattr(sys, "executable", str(link))
+    shown = places(view.arrange(view.python_view()))
+    assert {str(real), str(shim), str(link)} <= set(shown)
+
+
 def test_the_made_files_name_the_cell_and_its_user() -> None:
     texts = {
         file.path: file.content.text
