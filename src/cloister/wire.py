@@ -101,8 +101,10 @@ def decoder(kind: Any) -> Decoder:
         return _array(decoder(arguments[0]))
     if origin is Mapping:
         return _mapping(decoder(arguments[1]))
-    if kind in (str, bool):
-        return _scalar(kind)
+    if kind is str:
+        return _string
+    if kind is bool:
+        return _boolean
     if issubclass(kind, Enum):
         return _enum(kind)
     return _struct(kind)
@@ -162,15 +164,22 @@ def _integer(bounds: Bounds) -> Decoder:
     return decode_integer
 
 
-def _scalar(kind: type) -> Decoder:
-    expected = {str: "a string", bool: "true or false"}[kind]
+def _string(value: object, where: str) -> str:
+    if not isinstance(value, str):
+        raise _refuse(where, "a string", value)
+    if not value.isascii():
+        # JSON can spell half a surrogate pair, which nothing can print; serde refuses it.
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise WireError(f"{where or 'the message'}: the text is not Unicode") from None
+    return value
 
-    def decode_scalar(value: object, where: str) -> object:
-        if type(value) is not kind:
-            raise _refuse(where, expected, value)
-        return value
 
-    return decode_scalar
+def _boolean(value: object, where: str) -> bool:
+    if not isinstance(value, bool):
+        raise _refuse(where, "true or false", value)
+    return value
 
 
 def _optional(inner: Decoder) -> Decoder:

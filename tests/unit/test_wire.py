@@ -67,6 +67,14 @@ def test_enums_and_booleans_are_strict() -> None:
         wire.decoder(bool)(1, "active")
 
 
+def test_half_a_surrogate_pair_is_refused() -> None:
+    text = b'{"step":"x","description":"\\ud83d","errno":0,"path":null,"hint":null}'
+    with pytest.raises(wire.WireError, match="description: the text is not Unicode"):
+        wire.decode(spec.Failure, text)
+    whole = text.replace(b"\\ud83d", b"\\ud83d\\ude00")
+    assert wire.decode(spec.Failure, whole).description == "\U0001f600"
+
+
 def test_encoding_is_compact_and_keeps_unicode() -> None:
     assert wire.encode(SPEC) == (
         b'{"step":"execute","description":"run it","errno":2,"path":null,"hint":null}'
