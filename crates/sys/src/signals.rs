@@ -8,6 +8,16 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 #[derive(Debug)]
 pub struct SignalDescriptor(OwnedFd);
 
+/// A signal that was pending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PendingSignal {
+    /// Its number.
+    pub number: i32,
+    /// Whether the kernel sent it by itself, as the terminal does to its whole foreground
+    /// process group (sigaction(2) `SI_KERNEL`), rather than a process by kill(2).
+    pub from_kernel: bool,
+}
+
 impl SignalDescriptor {
     /// Blocks the signals in the calling thread, and in every thread that it starts from now
     /// on, and opens a non-blocking, close-on-exec descriptor for them.
@@ -54,6 +64,15 @@ impl SignalDescriptor {
     ///
     /// Those of read(2) other than `EAGAIN` and `EINTR`.
     pub fn next(&self) -> io::Result<Option<i32>> {
+        Ok(self.next_with_origin()?.map(|signal| signal.number))
+    }
+
+    /// Takes the next pending signal with where it came from; `None` where none is pending.
+    ///
+    /// # Errors
+    ///
+    /// As [`SignalDescriptor::next`].
+    pub fn next_with_origin(&self) -> io::Result<Option<PendingSignal>> {
         let mut information = MaybeUninit::<libc::signalfd_siginfo>::uninit();
         // SAFETY: the pointer and the length describe the one local value.
         let count = unsafe {
@@ -71,8 +90,13 @@ impl SignalDescriptor {
             };
         }
         // SAFETY: read(2) from a signalfd fills whole structures or fails.
-        let number = unsafe { information.assume_init() }.ssi_signo;
-        Ok(i32::try_from(number).ok())
+        let information = unsafe { information.assume_init() };
+        Ok(i32::try_from(information.ssi_signo)
+            .ok()
+            .map(|number| PendingSignal {
+                number,
+                from_kernel: information.ssi_code == libc::SI_KERNEL,
+            }))
     }
 }
 
