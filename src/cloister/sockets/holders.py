@@ -64,7 +64,9 @@ def _parse(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     """Each 32-bit word stands in the machine's byte order."""
     words = [int(text[at : at + 8], 16) for at in range(0, len(text), 8)]
     packed = b"".join(word.to_bytes(4, sys.byteorder) for word in words)
-    return ipaddress.ip_address(packed)
+    found = ipaddress.ip_address(packed)
+    # ::ffff:a.b.c.d: an IPv6 socket that serves IPv4.
+    return getattr(found, "ipv4_mapped", None) or found
 
 
 def _overlap(

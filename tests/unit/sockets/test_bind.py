@@ -74,6 +74,17 @@ def test_a_wildcard_overlaps_a_single_address() -> None:
     held.close()
 
 
+@pytest.mark.parametrize("host", ["::", "::ffff:127.0.0.1"])
+def test_a_foreign_socket_for_both_families_is_found(host: str) -> None:
+    with socket.socket(socket.AF_INET6) as foreign:
+        foreign.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        foreign.bind((host, 0))
+        foreign.listen()
+        with pytest.raises(CloisterError, match="in use") as caught:
+            bind_listener(TcpAddress("127.0.0.1", foreign.getsockname()[1]), OPTIONS)
+    assert f"process {os.getpid()} (" in str(caught.value.why)
+
+
 def test_an_address_of_no_interface_says_so() -> None:
     with pytest.raises(CloisterError) as caught:
         bind_listener(TcpAddress("192.0.2.1", 0), OPTIONS)
