@@ -96,7 +96,7 @@ def _compare(
     return results
 
 
-def _stop(number: int, frame: object) -> NoReturn:
+def _stop(number: int, _frame: object) -> NoReturn:
     """Unwinds, so that every process that was started is ended."""
     sys.exit(128 + number)
 
@@ -138,8 +138,7 @@ def main() -> int:
         ]
         arguments.json.write_text(json.dumps(samples, indent=1) + "\n")
     if arguments.write is not None:
-        words = [word for word in sys.argv[1:]]
-        command = os.environ.get("BENCH_COMMAND") or shlex.join(["benches/run.py", *words])
+        command = os.environ.get("BENCH_COMMAND") or shlex.join(["benches/run.py", *sys.argv[1:]])
         arguments.write.write_text(report.document(results, measures, peers, rows, command))
     broken = arguments.check and not all(holds for holds, _ in promised)
     return 1 if results.failures or broken else 0

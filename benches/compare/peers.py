@@ -37,9 +37,7 @@ class Peer:
 
     def version_text(self) -> str:
         """The version that the program reports, or ``?``."""
-        done = subprocess.run(
-            self.version, capture_output=True, text=True, timeout=10, check=False
-        )
+        done = subprocess.run(self.version, capture_output=True, text=True, timeout=10, check=False)
         match = re.search(r"\d+(\.\d+)*\S*", done.stdout + done.stderr)
         return match.group(0) if match else "?"
 
@@ -81,7 +79,7 @@ def all_peers(door: Path) -> Sequence[Peer]:
         ),
         Peer(
             OURS,
-            (str(door), "sni"),
+            (str(door), "sni", "--workers", "1", "--drain", "1"),
             (str(door), "--version"),
             listener="inherited",
         ),

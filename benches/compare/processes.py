@@ -39,7 +39,7 @@ class Pinned:
         with log.open("ab") as errors:
             self.process = subprocess.Popen(
                 ["taskset", "-c", str(core), *command],
-                stdin=stdin if stdin is not None else subprocess.DEVNULL,
+                stdin=subprocess.DEVNULL if stdin is None else stdin.fileno(),
                 stdout=errors if stdout is None else stdout,
                 stderr=errors,
                 cwd=directory,

@@ -16,7 +16,7 @@ TEMPLATE = Path(__file__).resolve().parent.parent / "benchmarks.template.md"
 def _cell(results: Results, measure: Measure, peer: str) -> str:
     value = results.median(measure, peer)
     if value is None:
-        return "–" if (measure.key, peer) not in results.samples else "failed"
+        return "-" if (measure.key, peer) not in results.samples else "failed"
     text = f"{value:,.{measure.digits}f}"
     ratio = results.ratio(measure, peer)
     return text if peer in {BASELINE, DIRECT} or ratio is None else f"{text} ({ratio:.2f}x)"
@@ -48,7 +48,7 @@ def further_table(results: Results, measures: Sequence[Measure], peers: Sequence
     def cell(measure: Measure, title: str, peer: str) -> str:
         value = results.also(measure, peer, title)
         if value is None or value == 0:
-            return "–"
+            return "-"
         return f"{value:,.0f}" if value >= 1000 else f"{value:,.2f}"
 
     return _table(
