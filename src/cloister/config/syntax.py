@@ -254,7 +254,8 @@ class AppTable(Table):
     )
     directory: forms.PathText | None = setting(
         "The application's folder: its working directory, readable in the cell as a whole, "
-        "never writable.",
+        "never writable. Name one of its own where other applications' files or this file's "
+        "secrets are beside it.",
         example='"/srv/blog"',
         default=None,
         default_text="the configuration file's folder",
