@@ -1,6 +1,5 @@
 """docs/configuration.md says what the code does."""
 
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ from tests.conftest import Golden
 from cloister.config import source, validation
 from cloister.config.declared import field_help, form, settings
 from cloister.config.reference import render, sections
+from cloister.model.errors import Problem
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "configuration.md"
 SETTINGS = [
@@ -27,19 +27,26 @@ def test_there_are_settings() -> None:
     assert len(SETTINGS) > 30
 
 
+REQUIRED = {
+    "[listeners.example]": {"listen": '"*:443"'},
+    "[[apps.example.binds]]": {"source": '"data"'},
+    "[apps.example.tls]": {"certificate": '"c.pem"', "key": '"k.pem"'},
+}
+"""What a table needs beside the setting that is tested."""
+
+
+def problems(title: str, name: str, value: str) -> tuple[Problem, ...]:
+    """What is wrong with a document that has one setting and what that one needs."""
+    header = title.strip("`").replace("NAME", "example")
+    listener = '[listeners.example]\nlisten = "*:443"\n' * ("[listeners.example." in header)
+    pairs = REQUIRED.get(header, {}) | {name: value}
+    lines = "".join(f"{key} = {written}\n" for key, written in pairs.items())
+    return validation.check(source.parse("x", f"{listener}{header}\n{lines}")).problems
+
+
 @pytest.mark.parametrize(("title", "name", "field"), SETTINGS)
 def test_every_example_is_accepted(title: str, name: str, field: FieldInfo) -> None:
-    header = title.strip("`").replace("NAME", "example")
-    others = {
-        "[listeners.example]": 'listen = "*:443"\n',
-        "[[apps.example.binds]]": 'source = "x"\n',
-        "[apps.example.tls]": 'certificate = "x"\nkey = "x"\n',
-    }.get(header, "")
-    required = "\n".join(line for line in others.splitlines() if not line.startswith(f"{name} ="))
-    enclosing = '[listeners.example]\nlisten = "*:443"\n' if "listeners.example." in header else ""
-    text = f"{enclosing}{header}\n{required}\n{name} = {field_help(field).example}\n"
-    checked = validation.check(source.parse("example.toml", text))
-    assert checked.problems == ()
+    assert problems(title, name, field_help(field).example) == ()
 
 
 @pytest.mark.parametrize(("title", "name", "field"), SETTINGS)
@@ -48,11 +55,9 @@ def test_every_default_is_written_as_it_could_be_given(
 ) -> None:
     declared = form(field)
     if declared is None or field.is_required() or field_help(field).default is not None:
-        return
-    written = tomllib.loads(f"{name} = {declared.write(field.default)}")
-    header = title.strip("`").replace("NAME", "example")
-    enclosing = "" if "listeners" not in header else '[listeners.example]\nlisten = "*:443"\n'
-    bind = 'source = "x"\n' if "binds" in header else ""
-    (line,) = (f"{name} = {declared.write(field.default)}" for _ in written)
-    checked = validation.check(source.parse("x", f"{enclosing}{header}\n{bind}{line}\n"))
-    assert checked.problems == ()
+        return  # the document says it in words
+    assert problems(title, name, declared.write(field.default)) == ()
+
+
+def test_a_wrong_value_would_be_noticed() -> None:
+    assert problems("`[door]`", "workers", '"many"') != ()
