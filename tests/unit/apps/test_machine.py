@@ -1,11 +1,11 @@
 """The table of an application's life: complete, and right in every order of events."""
 
-import os
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.conftest import Golden
 
 from cloister.apps.machine import (
     PROCESS_STATES,
@@ -151,16 +151,14 @@ def test_what_is_wanted_comes_back(data: st.DataObject) -> None:
     assert world.state is State.READY
 
 
-def test_the_published_diagram_is_the_table() -> None:
+def test_the_published_diagram_is_the_table(golden: Golden) -> None:
     text = f"""# The life of an application
 
 Made from the table in `src/cloister/apps/machine.py`; the front door lives by it too.
 A label reads *event / actions*. Events that change nothing are left out.
-After a change: `CLOISTER_REWRITE_GOLDENS=1 pytest tests/unit/apps/test_machine.py`.
+After a change: `pytest tests/unit/apps/test_machine.py --rewrite-goldens`.
 
 ```mermaid
 {mermaid()}```
 """
-    if os.environ.get("CLOISTER_REWRITE_GOLDENS"):
-        DIAGRAM.write_text(text)
-    assert DIAGRAM.read_text() == text
+    golden.check(DIAGRAM, text)
