@@ -8,14 +8,19 @@
 //! supervisor or for a peer. Every loop that a peer can feed is bounded.
 
 pub mod clock;
+pub mod confine;
 pub mod connection;
+pub mod control;
 pub mod inherited;
 pub mod log;
 pub mod options;
 pub mod pipes;
+pub mod process;
 pub mod route;
 pub mod runtime;
+pub mod serve;
 pub mod slab;
+pub mod snapshot;
 pub mod sni;
 pub mod spin;
 pub mod stats;
@@ -36,7 +41,7 @@ pub fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Ok(options::Command::Sni(options)) => sni::run(&options),
-        Ok(options::Command::Serve(_)) => Err("serve is not there yet".to_owned()),
+        Ok(options::Command::Serve(options)) => serve::run(&options),
         Err(error) => {
             eprintln!("cloister-door: {error}\nTry: cloister-door --help");
             return ExitCode::from(2);

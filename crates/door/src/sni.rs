@@ -11,6 +11,7 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 use crate::inherited::{self, Passed};
 use crate::log::Sink;
 use crate::options::Sni;
+use crate::process;
 use crate::route::hosts_directory::HostsDirectory;
 use crate::runtime::{Limits, Listener, Route, Runtime, Terms};
 use crate::stats::ListenerCounters;
@@ -26,8 +27,8 @@ pub fn run(options: &Sni) -> Result<(), String> {
     let passed = inherited::take()?;
     let directory = open_hosts(options)?;
     let sink = Sink::new(io::stdout()).map_err(|error| format!("standard output: {error}"))?;
-    let signals = block_signals()?;
-    raise_descriptor_limit();
+    let signals = process::block_signals()?;
+    process::raise_descriptor_limit();
     let mut runtime = Runtime {
         generation: 1,
         log_connections: options.log_connections,
@@ -95,29 +96,7 @@ fn listener(
     })
 }
 
-/// Has the signals that mean "stop" read from a descriptor, in every thread.
-pub(crate) fn block_signals() -> Result<SignalDescriptor, String> {
-    use rustix::process::Signal;
-    let stop = [Signal::HUP, Signal::TERM, Signal::INT].map(Signal::as_raw);
-    SignalDescriptor::block(&stop).map_err(|error| format!("cannot block signals: {error}"))
-}
-
-/// As many descriptors as the system allows: each relayed connection takes two.
-pub(crate) fn raise_descriptor_limit() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    // Raising the soft limit to the hard one needs no privilege; should it fail, the old
-    // limit serves, and reaching it pauses the listeners.
-    let _ = setrlimit(
-        Resource::Nofile,
-        Rlimit {
-            current: limit.maximum,
-            maximum: limit.maximum,
-        },
-    );
-}
-
-pub(crate) fn cpus() -> usize {
+fn cpus() -> usize {
     available_parallelism().map_or(1, usize::from)
 }
 

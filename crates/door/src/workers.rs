@@ -1,12 +1,15 @@
 //! All workers of the process.
 
+use std::cell::Cell;
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use cloister_proto::messages::door::Statistics;
 use cloister_sys::threads::unshare_filesystem_attributes;
+use rustix::event::{EventfdFlags, eventfd};
 
 use crate::clock::Moment;
 use crate::log::{Log, Sink};
@@ -34,6 +37,9 @@ struct Hand {
 pub struct Workers {
     hands: Vec<Hand>,
     sink: Arc<Sink>,
+    /// Counts the workers that have ended, and those of them that were seen.
+    ended: Arc<OwnedFd>,
+    gone: Cell<u64>,
 }
 
 impl Workers {
@@ -46,6 +52,7 @@ impl Workers {
         let number = number.max(1);
         let spin = Spin::new(cpus_online() > 1);
         let mut hands = Vec::with_capacity(number);
+        let ended = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
         for index in 0..number {
             let mailbox = Arc::new(Mailbox::new()?);
             let counters = Arc::new(WorkerCounters::default());
@@ -60,7 +67,10 @@ impl Workers {
             let thread = std::thread::Builder::new()
                 .name(format!("worker-{index}"))
                 .stack_size(STACK)
-                .spawn(move || serve(worker))?;
+                .spawn({
+                    let ended = Arc::clone(&ended);
+                    move || serve(worker, &ended)
+                })?;
             hands.push(Hand {
                 mailbox,
                 counters,
@@ -70,6 +80,8 @@ impl Workers {
         Ok(Self {
             hands,
             sink: Arc::clone(sink),
+            ended,
+            gone: Cell::new(0),
         })
     }
 
@@ -101,10 +113,22 @@ impl Workers {
             .all(|(hand, number)| hand.mailbox.wait(number, PATIENCE))
     }
 
-    /// Whether all have ended.
+    /// Readable once a worker has ended.
+    #[must_use]
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
+        self.ended.as_fd()
+    }
+
+    /// Whether all have ended; takes what made [`Workers::descriptor`] readable.
     #[must_use]
     pub fn ended(&self) -> bool {
-        self.hands.iter().all(|hand| hand.thread.is_finished())
+        let mut count = [0; 8];
+        // EAGAIN: none has since the last look.
+        if rustix::io::read(&*self.ended, &mut count).is_ok() {
+            let count = u64::from_ne_bytes(count);
+            self.gone.set(self.gone.get() + count);
+        }
+        self.gone.get() >= self.hands.len() as u64
     }
 
     /// Connections open now.
@@ -136,7 +160,7 @@ impl Workers {
     }
 }
 
-fn serve(worker: Worker) {
+fn serve(worker: Worker, ended: &OwnedFd) {
     if let Err(error) = unshare_filesystem_attributes() {
         eprintln!("cloister-door: no working directory of its own for a worker: {error}");
         std::process::exit(1);
@@ -145,6 +169,7 @@ fn serve(worker: Worker) {
         eprintln!("cloister-door: epoll: {error}");
         std::process::exit(1);
     }
+    let _ = rustix::io::write(ended, &1u64.to_ne_bytes());
 }
 
 /// CPUs that the kernel runs, wherever this process may run.
