@@ -74,10 +74,8 @@ impl Control {
     /// Those of recvmsg(2) that mean a broken socket.
     pub fn receive(&mut self) -> Result<Packet, Errno> {
         let mut bytes = vec![0; PACKET];
-        let mut space = vec![
-            MaybeUninit::<u8>::uninit();
-            rustix::cmsg_space!(ScmRights(DESCRIPTORS))
-        ];
+        let mut space =
+            vec![MaybeUninit::<u8>::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
         let mut pieces = [IoSliceMut::new(&mut bytes)];

@@ -26,3 +26,34 @@ pub fn raise_descriptor_limit() {
         },
     );
 }
+
+/// CPUs that the kernel runs, wherever this process may run.
+#[must_use]
+pub fn cpus_online() -> usize {
+    // One CPU in the affinity mask of a larger machine is no reason not to poll: the peers
+    // run on the others.
+    std::fs::read_to_string("/sys/devices/system/cpu/online")
+        .map_or(1, |list| count_cpus(list.trim()))
+}
+
+/// Counts a list like `0-3,8`.
+fn count_cpus(list: &str) -> usize {
+    let range = |part: &str| -> Option<usize> {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last) = (first.parse::<usize>().ok()?, last.parse::<usize>().ok()?);
+        Some(last.checked_sub(first)? + 1)
+    };
+    list.split(',').filter_map(range).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cpu_lists_are_counted() {
+        for (list, count) in [("0", 1), ("0-1", 2), ("0-3,8", 5), ("", 0)] {
+            assert_eq!(count_cpus(list), count, "{list}");
+        }
+    }
+}

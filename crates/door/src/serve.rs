@@ -13,13 +13,14 @@ use cloister_sys::descriptors::take_inherited;
 use cloister_sys::signals::SignalDescriptor;
 use rustix::event::{PollFd, PollFlags, poll};
 
-use crate::confine;
+use crate::confine::{self, user::User};
 use crate::control::{Control, Packet};
 use crate::log::Sink;
 use crate::options::Serve;
 use crate::process;
 use crate::runtime::Runtime;
 use crate::snapshot::Books;
+use crate::spin::Spin;
 use crate::workers::Workers;
 
 /// How long open connections may go on after the supervisor's end or a signal.
@@ -39,7 +40,9 @@ pub fn run(options: &Serve) -> Result<(), String> {
     let sink = Sink::new(io::stdout()).map_err(|error| format!("standard output: {error}"))?;
     let signals = process::block_signals()?;
     process::raise_descriptor_limit();
-    let protections = confine::confine(options.user.as_deref(), options.die_with_parent)?;
+    let user = options.user.as_deref().map(User::parse).transpose()?;
+    let cpus = process::cpus_online();
+    let protections = confine::confine(user, options.die_with_parent)?;
     let mut server = Server {
         control,
         signals,
@@ -48,6 +51,7 @@ pub fn run(options: &Serve) -> Result<(), String> {
         books: Books::default(),
         workers: None,
         draining: false,
+        spin: Spin::new(cpus > 1),
     };
     server.serve(protections)
 }
@@ -60,6 +64,7 @@ struct Server {
     books: Books,
     workers: Option<Workers>,
     draining: bool,
+    spin: Spin,
 }
 
 /// What woke the main thread.
@@ -167,11 +172,15 @@ impl Server {
         }
         let runtime = Arc::new(self.books.build(&snapshot, descriptors, &self.running)?);
         if self.workers.is_none() {
-            let workers = Workers::start(number, &self.sink)
+            let workers = Workers::start(number, &self.sink, &self.spin)
                 .map_err(|error| format!("workers: cannot start {number} threads: {error}"))?;
             self.workers = Some(workers);
         }
-        if !self.workers.as_ref().is_some_and(|workers| workers.apply(&runtime)) {
+        if !self
+            .workers
+            .as_ref()
+            .is_some_and(|workers| workers.apply(&runtime))
+        {
             return Err("workers: the threads do not answer".to_owned());
         }
         self.running = runtime;

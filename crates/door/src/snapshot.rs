@@ -56,7 +56,9 @@ impl Books {
             let built = builder.listener(listener, &place)?;
             let twice = |other: &Listener| other.socket.id == built.socket.id;
             if runtime.listeners.iter().any(twice) {
-                return Err(format!("{place}: its socket serves another listener already"));
+                return Err(format!(
+                    "{place}: its socket serves another listener already"
+                ));
             }
             runtime.listeners.push(built);
         }

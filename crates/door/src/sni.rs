@@ -8,12 +8,14 @@ use cloister_sys::signals::SignalDescriptor;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 
+use crate::confine::{self, user::User};
 use crate::inherited::{self, Passed};
 use crate::log::Sink;
 use crate::options::Sni;
 use crate::process;
 use crate::route::hosts_directory::HostsDirectory;
 use crate::runtime::{Limits, Listener, Route, Runtime, Terms};
+use crate::spin::Spin;
 use crate::stats::ListenerCounters;
 use crate::workers::Workers;
 
@@ -39,9 +41,17 @@ pub fn run(options: &Sni) -> Result<(), String> {
             .listeners
             .push(listener(options, id, passed, &directory)?);
     }
+    let user = user(options)?;
+    let spin = Spin::new(process::cpus_online() > 1);
     let number = options.workers.map_or_else(cpus, usize::from);
-    let workers =
-        Workers::start(number, &sink).map_err(|error| format!("cannot start threads: {error}"))?;
+    for protection in confine::confine(user, false)? {
+        if !protection.active {
+            let (name, detail) = (protection.name, protection.detail);
+            eprintln!("cloister-door: without protection {name:?}: {detail}");
+        }
+    }
+    let workers = Workers::start(number, &sink, &spin)
+        .map_err(|error| format!("cannot start threads: {error}"))?;
     if !workers.apply(&Arc::new(runtime)) {
         return Err("the worker threads do not start".to_owned());
     }
@@ -49,6 +59,23 @@ pub fn run(options: &Sni) -> Result<(), String> {
     let _ = workers.drain(options.drain);
     workers.join();
     Ok(())
+}
+
+/// Whom to become. Root does not stay root unless told to: what it can reach is the whole
+/// host.
+fn user(options: &Sni) -> Result<Option<User>, String> {
+    match &options.user {
+        Some(name) => User::parse(name).map(Some),
+        None if rustix::process::geteuid().is_root() => {
+            let User { uid, gid } = User::NOBODY;
+            eprintln!(
+                "cloister-door: started as root without --user: becoming nobody ({uid}:{gid}), \
+                 who must be able to enter the hosts directory and to write to its sockets"
+            );
+            Ok(Some(User::NOBODY))
+        }
+        None => Ok(None),
+    }
 }
 
 fn open_hosts(options: &Sni) -> Result<Arc<HostsDirectory>, String> {

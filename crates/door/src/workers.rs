@@ -48,9 +48,8 @@ impl Workers {
     /// # Errors
     ///
     /// Those of starting threads and opening their descriptors.
-    pub fn start(number: usize, sink: &Arc<Sink>) -> io::Result<Self> {
+    pub fn start(number: usize, sink: &Arc<Sink>, spin: &Spin) -> io::Result<Self> {
         let number = number.max(1);
-        let spin = Spin::new(cpus_online() > 1);
         let mut hands = Vec::with_capacity(number);
         let ended = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
         for index in 0..number {
@@ -170,34 +169,4 @@ fn serve(worker: Worker, ended: &OwnedFd) {
         std::process::exit(1);
     }
     let _ = rustix::io::write(ended, &1u64.to_ne_bytes());
-}
-
-/// CPUs that the kernel runs, wherever this process may run.
-fn cpus_online() -> usize {
-    // One CPU in the affinity mask of a larger machine is no reason not to poll: the peers
-    // run on the others.
-    std::fs::read_to_string("/sys/devices/system/cpu/online")
-        .map_or(1, |list| count_cpus(list.trim()))
-}
-
-/// Counts a list like `0-3,8`.
-fn count_cpus(list: &str) -> usize {
-    let range = |part: &str| -> Option<usize> {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let (first, last) = (first.parse::<usize>().ok()?, last.parse::<usize>().ok()?);
-        Some(last.checked_sub(first)? + 1)
-    };
-    list.split(',').filter_map(range).sum()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn cpu_lists_are_counted() {
-        for (list, count) in [("0", 1), ("0-1", 2), ("0-3,8", 5), ("", 0)] {
-            assert_eq!(count_cpus(list), count, "{list}");
-        }
-    }
 }

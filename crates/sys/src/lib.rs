@@ -6,12 +6,14 @@
 pub mod allocator;
 pub mod capabilities;
 pub mod clone;
+pub mod credentials;
 pub mod descriptors;
 pub mod idmap;
 pub mod keyring;
 pub mod mount;
 pub mod network;
 pub mod process;
+pub mod seccomp;
 pub mod signals;
 pub mod sockets;
 pub mod threads;
