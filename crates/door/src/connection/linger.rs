@@ -35,6 +35,7 @@ impl Connection {
         shared: &mut Shared,
     ) -> Next {
         self.send_alert(alert);
+        let _ = shutdown(&self.client, Shutdown::Write);
         let mut end = End::new(outcome);
         end.reason = Some(reason.into());
         self.begin_linger(key, end, shared)
@@ -45,15 +46,16 @@ impl Connection {
         let _ = send(&self.client, &alert.record(), SendFlags::NOSIGNAL);
     }
 
-    /// The target is gone after a clean end: the client gets its end and some time to close.
+    /// The target is gone after a clean end, which the client was told when the flow to it
+    /// ended: it gets some time to close.
     pub(super) fn linger_after_relay(&mut self, key: Key, shared: &mut Shared) -> Next {
         self.up.release(&mut shared.tools);
         self.target = None;
         self.begin_linger(key, End::new(Outcome::Complete), shared)
     }
 
+    /// Waits for the client's end. The client's socket must have been shut down for writing.
     fn begin_linger(&mut self, key: Key, end: End, shared: &mut Shared) -> Next {
-        let _ = shutdown(&self.client, Shutdown::Write);
         let until = Moment::now().after(PATIENCE);
         self.stage = Stage::Linger(Box::new(Linger {
             end,
