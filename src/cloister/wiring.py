@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from cloister.apps.certificates import Certificates
 from cloister.apps.endpoints import Endpoints
@@ -37,6 +38,7 @@ async def run(snapshot: Snapshot, sink: Sink) -> None:
         watcher.attach_loop(asyncio.get_running_loop())
         asyncio.set_child_watcher(watcher)
     with contextlib.ExitStack() as stack:
+        stop = stack.enter_context(_signals(sink))
         runtime = RuntimeDirectory(snapshot.paths.runtime)
         stack.callback(runtime.close)
         door, identities = _identities(snapshot)
@@ -46,12 +48,14 @@ async def run(snapshot: Snapshot, sink: Sink) -> None:
         endpoints.bind_listeners(snapshot.listeners)
         for app in snapshot.apps:
             endpoints.add_app(app, identities[app.name])
+        if os.geteuid() == 0 and (closed := closed_to(snapshot.paths.runtime, door)):
+            _say(sink, f"the door (user {door.uid}) may not pass {closed}", Level.WARNING)
         supervisor = Supervisor(snapshot, endpoints, door, certificates, sink)
+        stop.on_second = supervisor.force
         control = ControlServer(snapshot.paths.control_socket, application(supervisor), sink)
         control.start()
         try:
-            with _signals(supervisor, sink) as stop:
-                await _live(snapshot, supervisor, endpoints, sink, stop)
+            await _live(snapshot, supervisor, endpoints, sink, stop.requested)
         finally:
             await control.close()
 
@@ -115,31 +119,57 @@ async def _certificates(snapshot: Snapshot, sink: Sink) -> Certificates:
     return certificates
 
 
-@contextlib.contextmanager
-def _signals(supervisor: Supervisor, sink: Sink) -> Iterator[asyncio.Event]:
-    """An event that the first stop signal sets; the second one forces."""
-    loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
+class _Stop:
+    """What the stop signals do."""
 
-    def on_stop(name: str) -> None:
-        if stop.is_set():
-            _say(sink, f"{name} again: ending everything now", Level.WARNING)
-            supervisor.force()
-        stop.set()
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self.requested = asyncio.Event()
+        """Set by the first signal."""
+        self.on_second: Callable[[], None] = lambda: None
+
+    def signalled(self, name: str) -> None:
+        """A stop signal has come."""
+        if self.requested.is_set():
+            _say(self._sink, f"{name} again: ending everything now", Level.WARNING)
+            self.on_second()
+        self.requested.set()
+
+
+@contextlib.contextmanager
+def _signals(sink: Sink) -> Iterator[_Stop]:
+    """The stop signals set an event, for as long as the block runs; SIGHUP does nothing."""
+    loop = asyncio.get_running_loop()
+    stop = _Stop(sink)
 
     def on_hangup() -> None:
         _say(sink, "SIGHUP changes nothing: restart to use a changed configuration")
 
-    handlers: dict[signal.Signals, Callable[[], None]] = {signal.SIGHUP: on_hangup}
     for number in _STOP_SIGNALS:
-        handlers[number] = lambda name=number.name: on_stop(name)  # type: ignore[misc]
-    for number, handler in handlers.items():
-        loop.add_signal_handler(number, handler)
+        loop.add_signal_handler(number, stop.signalled, number.name)
+    loop.add_signal_handler(signal.SIGHUP, on_hangup)
     try:
         yield stop
     finally:
-        for number in handlers:
+        for number in (*_STOP_SIGNALS, signal.SIGHUP):
             loop.remove_signal_handler(number)
+
+
+def closed_to(path: str, identity: HostIdentity) -> str | None:
+    """The first folder of ``path`` whose mode keeps ``identity`` from passing it. Looks at
+    owner, group and mode alone: an access control list may say otherwise.
+    """
+    for folder in (*reversed(Path(path).parents), Path(path)):
+        found = folder.stat()
+        if found.st_uid == identity.uid:
+            passable = found.st_mode & 0o100
+        elif found.st_gid == identity.gid:
+            passable = found.st_mode & 0o010
+        else:
+            passable = found.st_mode & 0o001
+        if not passable:
+            return str(folder)
+    return None
 
 
 def _announce(

@@ -96,8 +96,8 @@ class Sink:
     """Writes events to a stream from a thread of its own.
 
     The stream may block (a terminal at rest, a slow pipe): then events wait, up to
-    ``capacity``, and further ones are lost and counted; the count is written as soon as
-    there is room. :meth:`emit` never blocks. :meth:`close` waits for the thread, at most
+    ``capacity`` characters, and further ones are lost and counted; the count is written as
+    soon as there is room. :meth:`emit` never blocks. :meth:`close` waits for the thread, at most
     ``patience`` seconds.
     """
 
@@ -107,14 +107,15 @@ class Sink:
         log_format: LogFormat = LogFormat.AUTO,
         *,
         width: int = 0,
-        capacity: int = 4096,
+        capacity: int = 1024 * 1024,
     ) -> None:
         self._stream = sys.stdout if stream is None else stream
         if log_format is LogFormat.AUTO:
             log_format = LogFormat.PLAIN if self._stream.isatty() else LogFormat.JSON
         self.log_format = log_format
         self.width = width
-        self._events: queue.Queue[LogEvent | None] = queue.Queue(capacity)
+        self._events: queue.SimpleQueue[LogEvent | None] = queue.SimpleQueue()
+        self._room = capacity
         self._lost = 0
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._write_all, name="log", daemon=True)
@@ -122,24 +123,23 @@ class Sink:
 
     def emit(self, event: LogEvent) -> None:
         """Say something. May be called from any thread."""
-        try:
-            self._events.put_nowait(event)
-        except queue.Full:
-            with self._lock:
+        with self._lock:
+            if self._room < _weight(event):
                 self._lost += 1
+                return
+            self._room -= _weight(event)
+        self._events.put(event)
 
     def close(self, patience: float = 2.0) -> None:
         """Write what waits and stop; what the stream does not take in time is lost."""
-        try:
-            self._events.put(None, timeout=patience)
-        except queue.Full:
-            return
+        self._events.put(None)
         self._thread.join(patience)
 
     def _write_all(self) -> None:
         while (event := self._events.get()) is not None:
             self._write(event)
             with self._lock:
+                self._room += _weight(event)
                 lost, self._lost = self._lost, 0
             if lost:
                 message = f"{lost} log lines lost: their reader was too slow"
@@ -155,3 +155,8 @@ class Sink:
             # The reader is gone (EPIPE) or the stream closed: serving goes on unheard.
             with self._lock:
                 self._lost += 1
+
+
+def _weight(event: LogEvent) -> int:
+    """About what an event holds in memory, in characters."""
+    return 200 + len(event.message) + sum(len(detail) for detail in event.details)

@@ -58,6 +58,7 @@ class RuntimeDirectory:
             return
         self._make(path.parent)
         path.mkdir(mode=0o755)
+        path.chmod(0o755)  # whatever the umask is: the door has to pass it
         self._made.append(path)
 
     def _remove_made(self) -> None:

