@@ -8,7 +8,6 @@ use cloister_proto::messages::door::Outcome;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
-use super::client::Client;
 use super::{Connection, End, Facts, Next, PartialHello, Shared, Stage};
 use crate::clock::Moment;
 use crate::route::Choice;
@@ -160,17 +159,6 @@ impl Connection {
                 self.refuse(key, alert, Outcome::RefusedName, reason, shared)
             }
         }
-    }
-
-    /// Forgets the application: this connection never reached it.
-    pub fn clear_app(&mut self) {
-        self.app = None;
-    }
-
-    /// Who connected, for the log.
-    #[must_use]
-    pub fn client(&self) -> Client {
-        Client::of(self.client.as_fd(), None)
     }
 }
 

@@ -1,8 +1,12 @@
 //! Ends that the other side really gets to see.
 //!
-//! Closing a TCP socket with unread bytes in it sends a reset, and a reset may overtake what
-//! was sent before it: the alert would be lost. So the door says its last word, shuts its
-//! direction, and reads what the client still sends, bounded in time and bytes.
+//! Closing a TCP socket with unread bytes in it sends a reset, and a reset discards what was
+//! sent before it and not yet acknowledged: the alert, or the end of a download, would be
+//! lost. So the door says its last word, shuts its direction, and reads what the client still
+//! sends, bounded in time and bytes. Where the last word must be a reset, because the target
+//! broke off, it waits for the acknowledgement of what came before.
+//!
+//! The time starts anew while the client acknowledges: a slow download goes on.
 
 use std::borrow::Cow;
 use std::os::fd::AsFd;
@@ -13,13 +17,15 @@ use cloister_proto::messages::door::Outcome;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
 
-use super::{Connection, Details, End, Linger, Next, Shared, Side, Stage};
-use crate::clock::{Moment, wall_micros};
+use super::{Connection, End, Linger, Next, Shared, Side, Stage};
+use crate::clock::Moment;
 use crate::slab::Key;
-use cloister_proto::messages::door::ConnectionRecord;
 
 /// How long a lingering connection may take.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How often the acknowledgements are looked at before a reset.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// How many bytes are read from it.
 const BUDGET: usize = 256 * 1024;
@@ -54,22 +60,70 @@ impl Connection {
         self.begin_linger(key, End::new(Outcome::Complete), shared)
     }
 
-    /// Waits for the client's end. The client's socket must have been shut down for writing.
+    /// The target broke off: the client gets what the target said before, then a reset.
+    pub(super) fn reset_after_delivery(&mut self, key: Key, end: End, shared: &mut Shared) -> Next {
+        if !self.tcp || self.unacknowledged() == 0 {
+            return Next::Close(end);
+        }
+        self.up.release(&mut shared.tools);
+        self.target = None;
+        self.begin_linger(key, end, shared)
+    }
+
+    /// Waits for the client's end, or for its acknowledgements. In the first case its socket
+    /// must have been shut down for writing.
     fn begin_linger(&mut self, key: Key, end: End, shared: &mut Shared) -> Next {
-        let until = Moment::now().after(PATIENCE);
+        let now = Moment::now();
+        let until = now.after(PATIENCE);
+        shared
+            .timers
+            .enter(if end.reset { now.after(LOOK) } else { until }, key);
         self.stage = Stage::Linger(Box::new(Linger {
             end,
             until,
             budget: BUDGET,
+            // Not worth a system call yet: most clients close before the first look.
+            unacknowledged: usize::MAX,
         }));
         // The edge of a client that was watched before is spent.
         if self.client_watch.registered {
             shared.ready.push((key, Side::Client));
         }
-        shared.timers.enter(until, key);
         match self.watch(key, Side::Client, false, shared) {
             Ok(()) => Next::Wait,
             Err(error) => Next::Close(End::broken(Outcome::Internal, error.to_string())),
+        }
+    }
+
+    /// Looks whether a lingering client still takes something.
+    pub(super) fn linger_on(&mut self, key: Key, now: Moment, shared: &mut Shared) -> Next {
+        let left = self.unacknowledged();
+        let Stage::Linger(linger) = &mut self.stage else {
+            return Next::Wait;
+        };
+        if left < linger.unacknowledged {
+            linger.unacknowledged = left;
+            linger.until = now.after(PATIENCE);
+        }
+        let done = linger.end.reset && left == 0;
+        if done || now >= linger.until {
+            return Next::Close(linger.end.clone());
+        }
+        let next = if linger.end.reset {
+            now.after(LOOK).min(linger.until)
+        } else {
+            linger.until
+        };
+        shared.timers.enter(next, key);
+        Next::Wait
+    }
+
+    /// Bytes on their way to a TCP client.
+    fn unacknowledged(&self) -> usize {
+        if self.tcp {
+            cloister_sys::sockets::unacknowledged(&self.client).unwrap_or(0)
+        } else {
+            0
         }
     }
 
@@ -85,44 +139,6 @@ impl Connection {
                 Err(Errno::INTR) => {}
                 Ok(_) | Err(_) => return Next::Close(linger.end.clone()),
             }
-        }
-    }
-
-    /// Closes both sockets and gives back everything that is shared; the log line, where
-    /// connections are logged.
-    pub fn close(mut self, end: &End, shared: &mut Shared) -> Option<ConnectionRecord> {
-        self.up.release(&mut shared.tools);
-        self.down.release(&mut shared.tools);
-        if end.reset && self.tcp {
-            // Zero: close(2) discards what is unsent and sends a reset (socket(7)).
-            let _ = rustix::net::sockopt::set_socket_linger(&self.client, Some(Duration::ZERO));
-        }
-        self.terms.counters.active.leave();
-        shared.counters.active.leave();
-        shared.counters.count(end.outcome);
-        if let Some(app) = &self.app {
-            app.active.leave();
-        }
-        let details = self.details.take()?;
-        Some(self.record(&details, end))
-    }
-
-    fn record(&self, details: &Details, end: &End) -> ConnectionRecord {
-        let text = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).into_owned();
-        let duration = Moment::now().since(self.started).as_micros();
-        ConnectionRecord {
-            time_us: wall_micros(),
-            listener: self.terms.counters.name.clone(),
-            client: details.client.to_string(),
-            name: details.facts.name.as_ref().map(ToString::to_string),
-            alpn: details.facts.alpn.iter().map(text).collect(),
-            app: self.app.as_ref().map(|app| app.name.clone()),
-            target: details.choice.as_ref().map(crate::route::Choice::describe),
-            bytes_to_target: self.up.bytes,
-            bytes_to_client: self.down.bytes,
-            duration_us: u64::try_from(duration).unwrap_or(u64::MAX),
-            outcome: end.outcome,
-            reason: end.reason.as_ref().map(ToString::to_string),
         }
     }
 }

@@ -5,6 +5,7 @@
 //! the hello, for the wait for a target, or for bytes that a peer does not take.
 
 pub mod client;
+mod close;
 pub mod flow;
 mod hello;
 mod linger;
@@ -126,7 +127,10 @@ pub struct Opening {
 pub struct Linger {
     end: End,
     until: Moment,
+    /// Bytes that are still read.
     budget: usize,
+    /// Bytes on their way to the client, at the last look.
+    unacknowledged: usize,
 }
 
 /// What the hello said, as far as the target or the log wants to know.
@@ -198,6 +202,8 @@ struct Watch {
     output: bool,
     /// Its end was announced: read until 0.
     hangup: bool,
+    /// Both its directions are shut: nothing reaches the peer any more.
+    gone: bool,
 }
 
 /// One connection. Owns both sockets.
@@ -251,7 +257,9 @@ impl Connection {
     pub fn event(&mut self, key: Key, side: Side, flags: EventFlags, shared: &mut Shared) -> Next {
         let ended = EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR;
         if flags.intersects(ended) {
-            self.watch_mut(side).hangup = true;
+            let watch = self.watch_mut(side);
+            watch.hangup = true;
+            watch.gone |= flags.contains(EventFlags::HUP);
         }
         match self.stage {
             Stage::Hello(_) => self.read_hello(key, shared),
@@ -279,8 +287,7 @@ impl Connection {
             Stage::Hello(_) if now >= self.hello_deadline() => self.hello_timeout(key, shared),
             Stage::Hello(_) | Stage::Relay => Next::Wait,
             Stage::Opening(_) => self.open_again(key, now, shared),
-            Stage::Linger(linger) if now >= linger.until => Next::Close(linger.end.clone()),
-            Stage::Linger(_) => Next::Wait,
+            Stage::Linger(_) => self.linger_on(key, now, shared),
         }
     }
 

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use rustix::net::{Shutdown, shutdown};
 
 use super::flow::Pumped;
-use super::{Connection, End, Next, Shared, Side};
+use super::{Connection, End, Next, Shared, Side, Stage};
 use crate::slab::Key;
 
 /// At most this many bytes in one wake-up are a message of a conversation.
@@ -54,10 +54,12 @@ impl Connection {
             {
                 return Next::Close(end);
             }
-            // Both directions of the target's socket are shut: nothing more can reach it.
-            if flags.contains(EventFlags::HUP) && side == Side::Target && self.down.finished() {
-                return self.linger_after_relay(key, shared);
-            }
+        }
+        // Both directions of the target's socket are shut and everything that it said is
+        // handed on: what the client may still send reaches nobody.
+        let over = self.target_watch.gone && self.down.finished();
+        if over && matches!(self.stage, Stage::Relay) {
+            return self.linger_after_relay(key, shared);
         }
         Next::Wait
     }
@@ -99,6 +101,10 @@ impl Connection {
                 self.ask_output(key, to, false, shared)
             }
             Pumped::Ended => self.flow_ended(key, from, to, shared),
+            Pumped::SourceFailed(error) if from == Side::Target => {
+                let end = self.broken(from, error);
+                self.reset_after_delivery(key, end, shared)
+            }
             Pumped::SourceFailed(error) => Next::Close(self.broken(from, error)),
             Pumped::SinkFailed(error) => self.sink_failed(key, to, error, shared),
         }

@@ -78,23 +78,23 @@ impl Worker {
         }
     }
 
-    /// Adds a listening socket to the epoll set.
+    /// Adds a listening socket to the epoll set, unless it is there.
     pub(super) fn listen(&mut self, socket: &ListeningSocket) {
         let data = EventData::new_u64(u64::from(socket.id));
         let flags = EventFlags::IN | EventFlags::EXCLUSIVE;
-        if epoll::add(&self.shared.epoll, &socket.descriptor, data, flags).is_err() {
-            // Only memory or the watch limit can be short: try again like after EMFILE.
-            self.resting = Some(self.now.after(LISTENER_REST));
+        match epoll::add(&self.shared.epoll, &socket.descriptor, data, flags) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            // Only memory or the watch limit can be short: later, like after EMFILE.
+            Err(_) => self.resting = Some(self.now.after(LISTENER_REST)),
         }
     }
 
     /// Takes all listeners out of the epoll set: level-triggered, they would wake this
     /// worker over and over for connections that it cannot take.
     fn rest(&mut self) {
-        if self.resting.is_none() {
-            for socket in &self.listening {
-                let _ = epoll::delete(&self.shared.epoll, &socket.descriptor);
-            }
+        for socket in &self.listening {
+            // ENOENT for one that rests already.
+            let _ = epoll::delete(&self.shared.epoll, &socket.descriptor);
         }
         self.resting = Some(Moment::now().after(LISTENER_REST));
     }
@@ -103,17 +103,7 @@ impl Worker {
     pub(super) fn wake_listeners(&mut self) {
         self.resting = None;
         for socket in self.listening.clone() {
-            // EEXIST for one that never left.
-            self.listen_again(&socket);
-        }
-    }
-
-    fn listen_again(&mut self, socket: &ListeningSocket) {
-        let data = EventData::new_u64(u64::from(socket.id));
-        let flags = EventFlags::IN | EventFlags::EXCLUSIVE;
-        match epoll::add(&self.shared.epoll, &socket.descriptor, data, flags) {
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(_) => self.resting = Some(self.now.after(LISTENER_REST)),
+            self.listen(&socket);
         }
     }
 }

@@ -269,8 +269,7 @@ impl Worker {
     }
 
     /// Counts a connection that found no place.
-    fn refuse_limit(&mut self, mut connection: Connection) {
-        connection.clear_app();
+    fn refuse_limit(&mut self, connection: Connection) {
         let end = End::broken(Outcome::RefusedLimit, "the listener's connection limit");
         if let Some(record) = connection.close(&end, &mut self.shared) {
             self.log.write(&record);
