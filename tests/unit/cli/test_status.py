@@ -1,0 +1,131 @@
+"""``cloister status``: how a status reads."""
+
+import dataclasses
+
+import pytest
+
+from cloister.apps.status import (
+    AppStatus,
+    DaemonStatus,
+    DoorStatus,
+    Failure,
+    ListenerStatus,
+    ProtectionStatus,
+    Traffic,
+)
+from cloister.cli.commands.status import _print, ago, size
+
+BLOG = AppStatus(
+    name="blog",
+    program="python blog:app",
+    state="ready",
+    since=40.0,
+    pid=77,
+    restarts=1,
+    host_uid=500001,
+    hosts=("blog.example", "*.blog.example"),
+    socket="/run/cloister/apps/blog/socket",
+    message=None,
+    failure=None,
+    traffic=Traffic(9, 1, 1000, 3 * 1024 * 1024),
+)
+DOOR = DoorStatus(
+    state="ready",
+    since=40.0,
+    pid=8,
+    restarts=0,
+    host_uid=500000,
+    generation=1,
+    protections=(
+        ProtectionStatus("capabilities", True, ""),
+        ProtectionStatus("seccomp", False, "the kernel has none"),
+    ),
+    workers=2,
+    accepted=10,
+    active=1,
+    log_lines_lost=0,
+    outcomes={"complete": 8, "refused-name": 1},
+    failure=None,
+)
+STATUS = DaemonStatus(
+    version="1.2.3",
+    pid=7,
+    since=40.0,
+    config="/etc/cloister/cloister.toml",
+    runtime_directory="/run/cloister",
+    authority=None,
+    rootless=False,
+    listeners=(ListenerStatus("https", "0.0.0.0:443", "by server name", 10, 1),),
+    apps=(BLOG,),
+    door=DOOR,
+)
+
+
+def shown(status: DaemonStatus, capsys: pytest.CaptureFixture[str]) -> str:
+    _print(status, 100.0)
+    return capsys.readouterr().out
+
+
+def test_everything_on_one_page(capsys: pytest.CaptureFixture[str]) -> None:
+    assert shown(STATUS, capsys) == (
+        "cloister 1.2.3, process 7, /etc/cloister/cloister.toml\n"
+        "\n"
+        "LISTENER  ADDRESS      ROUTE           ACCEPTED  OPEN\n"
+        "https     0.0.0.0:443  by server name  10        1\n"
+        "\n"
+        "APP   STATE  SINCE  PID  HOST UID  RESTARTS  CONNECTIONS  OPEN  IN      OUT      HOSTS\n"
+        "blog  ready  60 s   77   500001    1         9            1     1000 B  3.0 MiB  "
+        "blog.example, *.blog.example\n"
+        "\n"
+        "DOOR   SINCE  PID  HOST UID  RESTARTS  GENERATION  CONNECTIONS  OPEN\n"
+        "ready  60 s   8    500000    0         1           10           1\n"
+        "protections of the door: capabilities\n"
+        "not in force: seccomp (the kernel has none)\n"
+        "connections ended: complete 8, refused-name 1\n"
+    )
+
+
+def test_a_failure_with_its_last_lines_made_harmless(capsys: pytest.CaptureFixture[str]) -> None:
+    failure = Failure("ended by itself (exit status 1)", 97.0, ("Traceback", "\x1b[2Jgone"))
+    app = dataclasses.replace(BLOG, state="backoff", pid=None, failure=failure)
+    text = shown(dataclasses.replace(STATUS, apps=(app,)), capsys)
+    assert text.endswith(
+        "\nblog: ended by itself (exit status 1), 3 s ago\n    Traceback\n    \\x1b[2Jgone\n"
+    )
+
+
+def test_a_door_that_does_not_answer(capsys: pytest.CaptureFixture[str]) -> None:
+    door = dataclasses.replace(
+        DOOR, state="backoff", pid=None, accepted=None, active=None, outcomes={}, protections=()
+    )
+    app = dataclasses.replace(BLOG, traffic=None)
+    text = shown(dataclasses.replace(STATUS, apps=(app,), door=door), capsys)
+    assert "backoff  60 s   -    500000    0         1           -            -\n" in text
+    assert "blog  ready  60 s   77   500001    1         -            -     -   -    " in text
+
+
+def test_a_rootless_one_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    text = shown(dataclasses.replace(STATUS, rootless=True), capsys)
+    assert "rootless: the cells and the door share the user's own id\n" in text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(-1, "0 s"), (119, "119 s"), (120, "2 min"), (7200, "2 h"), (86400 * 3, "3 d")],
+)
+def test_times(seconds: float, text: str) -> None:
+    assert ago(1000.0, 1000.0 + seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1536, "1.5 KiB"),
+        (1 << 30, "1.0 GiB"),
+        (1 << 50, "1024.0 TiB"),
+    ],
+)
+def test_sizes(count: int, text: str) -> None:
+    assert size(count) == text
