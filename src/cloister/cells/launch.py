@@ -77,6 +77,7 @@ class CellProcess:
                 str(spec_descriptor),
                 "--status-fd",
                 str(status_write),
+                "--die-with-parent",
                 stdin=streams[0],
                 stdout=streams[1],
                 stderr=streams[2],
