@@ -1,0 +1,60 @@
+"""What the kernel says about a running process (proc_pid_status(5) and its neighbours)."""
+
+import contextlib
+from pathlib import Path
+
+
+def status_fields(pid: int) -> dict[str, str]:
+    """All lines of ``/proc/PID/status`` by their names; values without outer blanks."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+def thread_status_fields(pid: int) -> list[dict[str, str]]:
+    """As :func:`status_fields`, for each thread: credentials and seccomp belong to threads."""
+    threads = Path(f"/proc/{pid}/task").iterdir()
+    return [status_fields(int(thread.name)) for thread in threads]
+
+
+def resident_bytes(pid: int) -> int:
+    """Resident memory. From smaps_rollup: the counters in statm lag behind by some pages."""
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Rss:"):
+            return int(line.split()[1]) * 1024
+    raise AssertionError(f"process {pid} has no resident set")
+
+
+def descriptor_count(pid: int) -> int:
+    """How many file descriptors it has open."""
+    return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
+
+
+def open_files(pid: int) -> list[str]:
+    """What its descriptors are, as ``/proc/PID/fd`` names it: ``socket:[INODE]``, a path."""
+    found = []
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            found.append(str(descriptor.readlink()))
+    return found
+
+
+def is_running(pid: int) -> bool:
+    """Whether it exists and is no zombie."""
+    try:
+        return not status_fields(pid)["State"].startswith("Z")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def children(pid: int) -> set[int]:
+    """Its living children, of all its threads."""
+    found = set()
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        found |= {int(child) for child in (thread / "children").read_text().split()}
+    return found
+
+
+def processor_seconds(pid: int) -> float:
+    """Processor time that it has used, user and system (schedstat counts nanoseconds)."""
+    threads = Path(f"/proc/{pid}/task").iterdir()
+    return sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads) / 1e9
