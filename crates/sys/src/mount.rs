@@ -41,7 +41,8 @@ struct MountAttributes {
     user_namespace: u64,
 }
 
-/// Restricts the mount that a descriptor refers to and, where `recursive`, all below it.
+/// Restricts the mount that a descriptor refers to and, where `recursive`, all below it, and
+/// makes them private: what is mounted elsewhere later does not appear there.
 ///
 /// The descriptor may be one of open_tree(2), fsmount(2), or `O_PATH` of the mount's root.
 ///
@@ -51,6 +52,7 @@ struct MountAttributes {
 pub fn restrict(mount: impl AsFd, restrictions: Restrictions, recursive: bool) -> io::Result<()> {
     let attributes = MountAttributes {
         set: restrictions.attributes(),
+        propagation: libc::MS_PRIVATE,
         ..MountAttributes::default()
     };
     let mut flags = libc::AT_EMPTY_PATH;

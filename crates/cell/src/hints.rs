@@ -1,0 +1,75 @@
+//! What to do about the failures that happen to people.
+
+use rustix::io::Errno;
+use rustix::process::{getegid, geteuid};
+
+use crate::failure::Problem;
+use crate::operation::Operation;
+
+/// What to do about a failed operation, where that is known.
+#[must_use]
+pub fn hint(operation: &Operation, problem: &Problem) -> Option<String> {
+    let hint = match (operation, problem.errno) {
+        (Operation::CreateNamespaces(namespaces), Errno::PERM) if !namespaces.user => {
+            "without a user namespace only root can make the others".into()
+        }
+        (Operation::CreateNamespaces(_), Errno::PERM) => {
+            "user namespaces are switched off for this user: see the sysctls \
+             kernel.unprivileged_userns_clone and kernel.apparmor_restrict_unprivileged_userns, \
+             and whether the launcher runs in a container or under seccomp; or run it as root"
+                .into()
+        }
+        (Operation::CreateNamespaces(_), Errno::NOSPC | Errno::USERS) => {
+            "there are too many namespaces: see the sysctls user.max_user_namespaces and its \
+             neighbours"
+                .into()
+        }
+        (Operation::CreateNamespaces(_), Errno::NOSYS) => {
+            "the kernel is older than Linux 5.3, or seccomp refuses clone3(2)".into()
+        }
+        (Operation::MapIdentity(_), Errno::PERM) => format!(
+            "an ordinary user can only map their own ids, which are {} and {}: use these, or run \
+             it as root",
+            geteuid().as_raw(),
+            getegid().as_raw()
+        ),
+        (Operation::TakeDescriptors { .. }, Errno::BADF) => {
+            "the descriptor was not inherited: its launcher must leave it open under this number"
+                .into()
+        }
+        (Operation::TakeDescriptors { .. }, Errno::NOTSOCK) => {
+            "only sockets are handed over: bind files and folders instead".into()
+        }
+        (Operation::OpenSource(source), Errno::NOENT | Errno::NOTDIR) => format!(
+            "make {}, correct the path, or mark the bind as optional",
+            source.path
+        ),
+        (Operation::OpenSource(_), Errno::ACCESS) => {
+            "the launcher's user may not reach it: check the modes of the folders above it".into()
+        }
+        (Operation::MountProc, Errno::PERM) => {
+            "part of the host's /proc is covered, as containers do it: the kernel lets no user \
+             namespace uncover it"
+                .into()
+        }
+        (Operation::ChangeDirectory(_), Errno::NOENT) => {
+            "the folder cannot be seen in the cell: bind it".into()
+        }
+        (Operation::ChangeDirectory(_), Errno::ACCESS) => {
+            "the application's user may not enter it: check the modes of the folder and of those \
+             above it"
+                .into()
+        }
+        (Operation::BecomeUser { .. } | Operation::DropCapabilities, Errno::PERM) => {
+            "that needs a user namespace of the cell's own, or root".into()
+        }
+        (Operation::WriteFile { .. } | Operation::MakeLink(_), Errno::EXIST) => {
+            "something is there already: it stands twice, or a bind shows it".into()
+        }
+        (Operation::SealMount { .. } | Operation::OpenSource(_), Errno::NOSYS) => {
+            "the kernel is older than Linux 5.12".into()
+        }
+        _ => return None,
+    };
+    Some(hint)
+}

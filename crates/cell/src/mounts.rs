@@ -1,0 +1,187 @@
+//! Carries out the operations on mounts: open, make, attach, enter.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use cloister_sys::mount::{Restrictions, restrict};
+use rustix::fs::{CWD, FileType, fstat};
+use rustix::io::Errno;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags,
+    OpenTreeFlags, UnmountFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen,
+    mount_change, move_mount, open_tree, unmount,
+};
+use rustix::process::{fchdir, pivot_root};
+
+use crate::failure::{AtPath, Problem};
+use crate::operation::{Memory, Source};
+use crate::root::Root;
+
+/// Opens a part of the host's file system, with everything mounted below it, as a mount that
+/// is attached nowhere; `None` for an optional one that is missing.
+///
+/// # Errors
+///
+/// Those of open_tree(2) and mount_setattr(2).
+pub fn open_source(source: &Source) -> Result<Option<OwnedFd>, Problem> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_RECURSIVE;
+    let tree = match open_tree(CWD, source.path.as_str(), flags) {
+        Err(Errno::NOENT | Errno::NOTDIR) if source.optional => return Ok(None),
+        other => other.at(&source.path)?,
+    };
+    restrict(&tree, source.restrictions, true).at(&source.path)?;
+    Ok(Some(tree))
+}
+
+/// Attaches an opened source; its place is made after its kind, a folder or a file.
+///
+/// # Errors
+///
+/// Those of [`Root::place`] and move_mount(2).
+pub fn attach_source(root: &Root, tree: &OwnedFd, destination: &str) -> Result<(), Problem> {
+    let kind = FileType::from_raw_mode(fstat(tree)?.st_mode);
+    let place = root.place(destination, kind == FileType::Directory)?;
+    attach(tree, &place).at(destination)
+}
+
+fn attach(mount: impl AsFd, place: impl AsFd) -> Result<(), Errno> {
+    move_mount(
+        mount,
+        "",
+        place,
+        "",
+        MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH,
+    )
+}
+
+/// Stops what is mounted from here on from appearing on the host, and the other way round.
+///
+/// # Errors
+///
+/// Those of mount(2).
+pub fn isolate() -> Result<(), Problem> {
+    mount_change(
+        "/",
+        MountPropagationFlags::REC | MountPropagationFlags::PRIVATE,
+    )
+    .at("/")
+}
+
+/// Makes the empty root and mounts it over the old one, where nothing sees it yet.
+///
+/// # Errors
+///
+/// Those of the mount calls.
+pub fn make_root(size_bytes: u64) -> Result<Root, Problem> {
+    let top = memory(size_bytes, 0o755)?;
+    let old = rustix::fs::open(
+        "/",
+        rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC,
+        rustix::fs::Mode::empty(),
+    )?;
+    attach(&top, &old).at("/")?;
+    Root::new(top)
+}
+
+/// Mounts a private file system in memory.
+///
+/// # Errors
+///
+/// Those of [`Root::place`] and of the mount calls.
+pub fn mount_memory(root: &mut Root, wanted: &Memory) -> Result<(), Problem> {
+    let place = root.place(&wanted.path, true)?;
+    attach(memory(wanted.size_bytes, wanted.mode)?, &place).at(&wanted.path)?;
+    root.adopt(&wanted.path)
+}
+
+/// A detached tmpfs(5).
+fn memory(size_bytes: u64, mode: u32) -> Result<OwnedFd, Problem> {
+    // An empty file costs the kernel about a page that `size` does not count.
+    let inodes = (size_bytes / 4096).clamp(1024, 1 << 20);
+    let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    let context = context.as_fd();
+    fsconfig_set_string(context, "size", size_bytes.to_string())?;
+    fsconfig_set_string(context, "nr_inodes", inodes.to_string())?;
+    fsconfig_set_string(context, "mode", format!("{mode:o}"))?;
+    fsconfig_create(context)?;
+    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+    Ok(fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?)
+}
+
+/// Mounts /proc of the pid namespace that the caller is in.
+///
+/// `subset=pid` (Linux 5.8) leaves only processes, without /proc/sys and all else that is
+/// the host's; `hidepid=invisible` leaves those that the reader may trace, which init is not.
+///
+/// # Errors
+///
+/// Those of [`Root::place`] and of the mount calls; `EPERM` where the host's own /proc is
+/// covered in part, which a user namespace must not uncover (mount_too_revealing() in
+/// fs/namespace.c).
+pub fn mount_proc(root: &Root) -> Result<(), Problem> {
+    let place = root.place("/proc", true)?;
+    let context = fsopen("proc", FsOpenFlags::FSOPEN_CLOEXEC).at("/proc")?;
+    let context = context.as_fd();
+    fsconfig_set_string(context, "hidepid", "invisible").at("/proc")?;
+    fsconfig_set_string(context, "subset", "pid").at("/proc")?;
+    fsconfig_create(context).at("/proc")?;
+    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID
+        | MountAttrFlags::MOUNT_ATTR_NODEV
+        | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    let mount = fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).at("/proc")?;
+    attach(mount, &place).at("/proc")
+}
+
+/// Mounts devpts: each mount has terminals of its own, so those of the host are not in it.
+///
+/// # Errors
+///
+/// Those of [`Root::place`] and of the mount calls.
+pub fn mount_terminals(root: &Root) -> Result<(), Problem> {
+    const PATH: &str = "/dev/pts";
+    let place = root.place(PATH, true)?;
+    let context = fsopen("devpts", FsOpenFlags::FSOPEN_CLOEXEC).at(PATH)?;
+    let context = context.as_fd();
+    fsconfig_set_string(context, "ptmxmode", "666").at(PATH)?;
+    fsconfig_set_string(context, "mode", "600").at(PATH)?;
+    fsconfig_create(context).at(PATH)?;
+    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    let mount = fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).at(PATH)?;
+    attach(mount, &place).at(PATH)
+}
+
+/// Makes the new root the root of the mount namespace and unmounts the old one.
+///
+/// pivot_root(2), "pivot_root(".", ".")": the old root is put over the new one and unmounted
+/// from there, which needs no folder for it. The mount is let go of lazily, since this very
+/// program runs from it; nothing in the cell has a path to it.
+///
+/// # Errors
+///
+/// Those of the calls; `EINVAL` where the caller's root is no mount point (chroot(2)).
+pub fn enter(root: &Root) -> Result<(), Problem> {
+    fchdir(root.top())?;
+    pivot_root(".", ".").map_err(|errno| {
+        Problem::from(errno).hint(
+            "the launcher must not run in a chroot, nor from the initial ram disk: its root \
+             must be a mount of its own",
+        )
+    })?;
+    unmount(".", UnmountFlags::DETACH)?;
+    Ok(rustix::process::chdir("/")?)
+}
+
+/// Makes the mount at `path` read-only, without what is mounted below it.
+///
+/// # Errors
+///
+/// Those of openat2(2) and mount_setattr(2).
+pub fn seal(root: &Root, path: &str) -> Result<(), Problem> {
+    let top = root.open(path, rustix::fs::OFlags::DIRECTORY).at(path)?;
+    let read_only = Restrictions {
+        read_only: true,
+        ..Restrictions::default()
+    };
+    restrict(top, read_only, false).at(path)
+}

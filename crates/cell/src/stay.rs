@@ -1,0 +1,256 @@
+//! Launcher and init while the application runs: they forward signals and wait.
+//!
+//! Between them is a line of packets (a pair of connected `SOCK_SEQPACKET` sockets). Down
+//! come signal numbers: so the launcher needs no permission to signal anybody. Up comes how
+//! the application ended: process 1 of a pid namespace cannot end by a signal of its own
+//! choice, so its own wait status would not tell. Either end learns by end of file that the
+//! other one is gone.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use cloister_sys::signals::{PendingSignal, SignalDescriptor};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, getpid, kill_process, wait, waitpid};
+
+/// The signals that are passed on to the application.
+const FORWARDED: [Signal; 9] = [
+    Signal::HUP,
+    Signal::INT,
+    Signal::QUIT,
+    Signal::USR1,
+    Signal::USR2,
+    Signal::TERM,
+    Signal::CONT,
+    Signal::TSTP,
+    Signal::WINCH,
+];
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// With this exit code.
+    Exited(u8),
+    /// By this signal.
+    Signalled(u8),
+}
+
+impl End {
+    fn of(status: WaitStatus) -> Option<Self> {
+        let byte = |number: i32| u8::try_from(number).ok();
+        match (status.exit_status(), status.terminating_signal()) {
+            (Some(code), _) => byte(code).map(Self::Exited),
+            (_, Some(signal)) => byte(signal).map(Self::Signalled),
+            _ => None,
+        }
+    }
+
+    fn encode(self) -> [u8; 2] {
+        match self {
+            Self::Exited(code) => [0, code],
+            Self::Signalled(signal) => [1, signal],
+        }
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        match *bytes {
+            [0, code] => Some(Self::Exited(code)),
+            [1, signal] => Some(Self::Signalled(signal)),
+            _ => None,
+        }
+    }
+}
+
+/// Blocks every signal that these loops wait for, so that none is lost from now on.
+///
+/// SIGPIPE too: a report that nobody reads must not end the launcher.
+///
+/// # Errors
+///
+/// Those of signalfd(2).
+pub fn block_signals() -> std::io::Result<SignalDescriptor> {
+    let mut numbers: Vec<_> = FORWARDED.iter().map(|signal| signal.as_raw()).collect();
+    numbers.push(Signal::CHILD.as_raw());
+    numbers.push(Signal::PIPE.as_raw());
+    SignalDescriptor::block(&numbers)
+}
+
+/// What came while waiting.
+struct Arrival {
+    signals: bool,
+    line: bool,
+}
+
+/// Waits for a signal or for the line; the line is left out once it has ended.
+fn wait_for(signals: &SignalDescriptor, line: Option<&OwnedFd>) -> Result<Arrival, Errno> {
+    let mut descriptors = vec![PollFd::from_borrowed_fd(
+        signals.descriptor(),
+        PollFlags::IN,
+    )];
+    descriptors.extend(line.map(|line| PollFd::from_borrowed_fd(line.as_fd(), PollFlags::IN)));
+    match poll(&mut descriptors, None) {
+        Ok(_) | Err(Errno::INTR) => {}
+        Err(error) => return Err(error),
+    }
+    let ready = |index: usize| {
+        descriptors
+            .get(index)
+            .is_some_and(|one: &PollFd<'_>| !one.revents().is_empty())
+    };
+    Ok(Arrival {
+        signals: ready(0),
+        line: ready(1),
+    })
+}
+
+/// The launcher: passes signals down until init has ended; says how the application ended.
+///
+/// `own_session`: whether the application has a session of its own. Otherwise it is in the
+/// caller's foreground process group, and what the terminal sends comes to it directly.
+///
+/// # Errors
+///
+/// Those of poll(2), read(2) and waitpid(2).
+pub fn launcher(
+    signals: &SignalDescriptor,
+    line: OwnedFd,
+    init: Pid,
+    own_session: bool,
+) -> Result<End, Errno> {
+    let mut line = Some(line);
+    let mut end = None;
+    loop {
+        let arrival = wait_for(signals, line.as_ref())?;
+        if arrival.line {
+            match line.as_ref().map(receive).transpose()?.flatten() {
+                Some(packet) => end = End::decode(&packet),
+                None => line = None,
+            }
+        }
+        if !arrival.signals {
+            continue;
+        }
+        while let Some(signal) = next(signals)? {
+            if signal.number == Signal::CHILD.as_raw() {
+                if let Some((_, status)) = waitpid(Some(init), WaitOptions::NOHANG)? {
+                    // What init still said is in the line; without it init itself was killed.
+                    if end.is_none()
+                        && let Some(packet) = line.as_ref().map(receive).transpose()?.flatten()
+                    {
+                        end = End::decode(&packet);
+                    }
+                    return end.or_else(|| End::of(status)).ok_or(Errno::CHILD);
+                }
+            } else if let Some(forwarded) = forwarded(signal) {
+                pass_down(signal, forwarded, line.as_ref(), own_session);
+            }
+        }
+    }
+}
+
+fn pass_down(signal: PendingSignal, forwarded: Signal, line: Option<&OwnedFd>, own_session: bool) {
+    let has_it_already = signal.from_kernel && !own_session;
+    // A session of its own is an orphaned process group, whose members ignore SIGTSTP
+    // (setpgid(2), "Notes"); SIGSTOP stops them all the same.
+    let stops = forwarded == Signal::TSTP;
+    let sent = if stops && own_session {
+        Signal::STOP
+    } else {
+        forwarded
+    };
+    if let (false, Some(line), Ok(byte)) = (has_it_already, line, u8::try_from(sent.as_raw())) {
+        // A full line means hundreds of signals that nobody takes: one more is lost.
+        let _ = rustix::net::send(line, &[byte], rustix::net::SendFlags::DONTWAIT);
+    }
+    if stops {
+        // The shell sees its job stopped, and continues it by SIGCONT.
+        let _ = kill_process(getpid(), Signal::STOP);
+    }
+}
+
+/// Init: passes signals on to the application, reaps whatever ends, and returns how the
+/// application ended, having said so to the launcher; `None` where the launcher has gone.
+///
+/// # Errors
+///
+/// Those of poll(2), read(2) and wait(2).
+pub fn init(
+    signals: &SignalDescriptor,
+    line: &OwnedFd,
+    application: Pid,
+) -> Result<Option<End>, Errno> {
+    loop {
+        let arrival = wait_for(signals, Some(line))?;
+        if arrival.line {
+            match receive(line)? {
+                Some(packet) => {
+                    for number in packet {
+                        forward(application, i32::from(number));
+                    }
+                }
+                None => return Ok(None),
+            }
+        }
+        if !arrival.signals {
+            continue;
+        }
+        while let Some(signal) = next(signals)? {
+            if signal.number == Signal::CHILD.as_raw() {
+                if let Some(end) = reap(application)? {
+                    let _ = rustix::io::write(line, &end.encode());
+                    return Ok(Some(end));
+                }
+            } else if forwarded(signal).is_some() && !signal.from_kernel {
+                // What the terminal sends to the foreground group comes by the launcher.
+                forward(application, signal.number);
+            }
+        }
+    }
+}
+
+fn forward(application: Pid, number: i32) {
+    let signal = FORWARDED
+        .into_iter()
+        .chain([Signal::STOP])
+        .find(|signal| signal.as_raw() == number);
+    if let Some(signal) = signal {
+        // It may have ended meanwhile; its SIGCHLD then waits to be read.
+        let _ = kill_process(application, signal);
+    }
+}
+
+/// Reaps everything that has ended; says how the application did, once it did.
+fn reap(application: Pid) -> Result<Option<End>, Errno> {
+    loop {
+        match wait(WaitOptions::NOHANG) {
+            Ok(Some((process, status))) if process == application => return Ok(End::of(status)),
+            Ok(Some(_)) => {}
+            Ok(None) | Err(Errno::CHILD) => return Ok(None),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn forwarded(signal: PendingSignal) -> Option<Signal> {
+    FORWARDED
+        .into_iter()
+        .find(|forwarded| forwarded.as_raw() == signal.number)
+}
+
+fn next(signals: &SignalDescriptor) -> Result<Option<PendingSignal>, Errno> {
+    signals
+        .next_with_origin()
+        .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
+}
+
+/// One packet; `None` at the end.
+fn receive(line: &OwnedFd) -> Result<Option<Vec<u8>>, Errno> {
+    let mut packet = [0; 2];
+    match rustix::io::read(line, &mut packet) {
+        Ok(0) | Err(Errno::CONNRESET) => Ok(None),
+        Ok(length) => Ok(Some(packet[..length].to_vec())),
+        Err(Errno::INTR) => Ok(Some(Vec::new())),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,210 @@
+"""Specifications for ``cloister-cell`` and real cells made of them."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cloister.cells import programs
+from cloister.processes import memory_file
+
+PROGRAM = programs.find("cloister-cell")
+HOST_ID = 487_001
+"""User and group of the default cell on the host: nobody else's."""
+DEADLINE = 20.0
+"""Seconds after which a cell that should have ended is a failure."""
+
+Change = Callable[[dict[str, Any]], None]
+
+
+def specification(*command: str, rootless: bool = False, **changes: Any) -> dict[str, Any]:
+    """A default cell: everything apart, the host's programs to be seen, nothing else.
+
+    ``changes`` replace whole fields, or single ones with a path: ``protections__new_session``.
+    """
+    binds = [bind("/usr")]
+    links = []
+    for name in ("bin", "sbin", "lib", "lib64"):
+        path = Path("/", name)
+        if path.is_symlink():
+            links.append({"path": str(path), "target": str(path.readlink())})
+        elif path.is_dir():
+            binds.append(bind(str(path)))
+    # The interpreter of the tests, wherever it was installed.
+    for prefix in {sys.base_prefix, sys.prefix} - {"/usr"}:
+        binds.append(bind(prefix))
+    spec: dict[str, Any] = {
+        "name": "test",
+        "command": list(command),
+        "environment": [{"name": "PATH", "value": "/usr/local/bin:/usr/bin:/usr/sbin"}],
+        "working_directory": "/",
+        "hostname": "cell",
+        "identity": {
+            "uid": 1000,
+            "gid": 1000,
+            "host_uid": os.geteuid() if rootless else HOST_ID,
+            "host_gid": os.getegid() if rootless else HOST_ID,
+        },
+        "namespaces": dict.fromkeys(
+            ("user", "mount", "pid", "ipc", "uts", "cgroup", "network"), True
+        ),
+        "filesystem": {
+            "binds": binds,
+            "temporary": [{"path": "/tmp", "size_bytes": 16 * 1024 * 1024, "mode": 0o1777}],
+            "files": [],
+            "links": links,
+            "proc": True,
+            "dev": True,
+        },
+        "descriptors": [],
+        "stdin": "null",
+        "protections": dict.fromkeys(
+            (
+                "drop_capabilities",
+                "no_new_privileges",
+                "new_session",
+                "new_keyring",
+                "no_core_dumps",
+                "close_descriptors",
+            ),
+            True,
+        ),
+    }
+    for name, value in changes.items():
+        place = spec
+        *above, last = name.split("__")
+        for part in above:
+            place = place[part]
+        if last not in place:
+            raise KeyError(name)
+        place[last] = value
+    return spec
+
+
+def bind(
+    source: str,
+    destination: str | None = None,
+    *,
+    writable: bool = False,
+    executable: bool = True,
+    optional: bool = False,
+) -> dict[str, Any]:
+    return {
+        "source": source,
+        "destination": destination or source,
+        "writable": writable,
+        "executable": executable,
+        "optional": optional,
+    }
+
+
+def python(script: str) -> list[str]:
+    """A command that runs the script by the interpreter of the tests."""
+    return [sys.executable, "-I", "-c", script]
+
+
+@dataclass
+class Cell:
+    """One running cell."""
+
+    process: subprocess.Popen[bytes]
+    status: int
+    """The read end of the status descriptor."""
+    output: bytes = field(default=b"")
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def failure(self) -> dict[str, Any] | None:
+        """The failure that was reported; ``None`` once the application is executed."""
+        report = b""
+        while chunk := os.read(self.status, 65536):
+            report += chunk
+        return json.loads(report) if report else None
+
+    def init(self) -> int:
+        """The id of init on the host."""
+        return children(self.pid)[0]
+
+    def application(self) -> int:
+        """The id of the application on the host."""
+        return children(self.init())[0]
+
+    def finish(self, deadline: float = DEADLINE) -> int:
+        """Waits for the end; negative for a signal."""
+        self.output, _ = self.process.communicate(timeout=deadline)
+        return self.process.returncode
+
+
+@contextlib.contextmanager
+def launched(
+    spec: dict[str, Any] | bytes,
+    *options: str,
+    pass_fds: Sequence[int] = (),
+    **keywords: Any,
+) -> Iterator[Cell]:
+    """Starts a cell; kills it at the end of the block, if it has not ended."""
+    data = spec if isinstance(spec, bytes) else json.dumps(spec).encode()
+    spec_descriptor = memory_file("spec", data)
+    read, write = os.pipe2(os.O_CLOEXEC)
+    try:
+        process = subprocess.Popen(
+            [PROGRAM, "run", "--spec-fd", str(spec_descriptor), "--status-fd", str(write)]
+            + list(options),
+            pass_fds=(spec_descriptor, write, *pass_fds),
+            **{"stdout": subprocess.PIPE, "stdin": subprocess.DEVNULL, **keywords},
+        )
+    finally:
+        os.close(write)
+        os.close(spec_descriptor)
+    cell = Cell(process, read)
+    try:
+        yield cell
+    finally:
+        os.close(read)
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+        process.communicate()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a cell ended."""
+
+    status: int
+    output: str
+    failure: dict[str, Any] | None
+
+
+def run(spec: dict[str, Any] | bytes, *options: str, **keywords: Any) -> Outcome:
+    """Runs a cell to its end."""
+    with launched(spec, *options, **keywords) as cell:
+        failure = cell.failure()
+        status = cell.finish()
+        return Outcome(status, cell.output.decode(errors="replace"), failure)
+
+
+def run_python(script: str, *, rootless: bool = False, **changes: Any) -> Outcome:
+    """Runs a Python script in a cell to its end."""
+    return run(specification(*python(script), rootless=rootless, **changes))
+
+
+def children(pid: int) -> list[int]:
+    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [int(word) for word in text.split()]
+
+
+def status_field(pid: int, name: str) -> str:
+    """One field of ``/proc/PID/status``, as the host sees it."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        key, _, value = line.partition(":")
+        if key == name:
+            return value.strip()
+    raise KeyError(name)
