@@ -103,6 +103,16 @@ impl Door {
         (client, target)
     }
 
+    /// A client whose connection stays in the target's queue.
+    pub fn relay_without_accept(&self) -> TcpStream {
+        let mut client = self.connect();
+        client.write_all(&hello(NAME)).expect("sent");
+        wait_for("the hello to be relayed", || {
+            (self.statistics().bytes_to_target > 0).then_some(())
+        });
+        client
+    }
+
     /// The target's end of the next connection.
     pub fn accept(&self) -> UnixStream {
         self.target.set_nonblocking(true).expect("set");
@@ -125,14 +135,23 @@ impl Door {
         });
     }
 
-    /// Ends the door and returns its log.
+    /// Ends the door when its connections have ended, and returns its log.
     pub fn finish(self) -> Vec<ConnectionRecord> {
+        self.drain(PATIENCE)
+    }
+
+    /// Ends the door at once and returns its log.
+    pub fn cut(self) -> Vec<ConnectionRecord> {
+        self.drain(Duration::ZERO)
+    }
+
+    pub fn drain(self, deadline: Duration) -> Vec<ConnectionRecord> {
         let Self {
             workers,
             mut records,
             ..
         } = self;
-        assert!(workers.drain(PATIENCE));
+        assert!(workers.drain(deadline));
         workers.join();
         let mut text = String::new();
         records.read_to_string(&mut text).expect("the log");
@@ -219,9 +238,11 @@ pub fn pattern(key: u64, position: u64) -> u8 {
 pub fn send_pattern(mut to: impl Write, key: u64, length: u64) {
     let mut position = 0;
     let mut size = 1;
+    let mut piece = Vec::new();
     while position < length {
         let end = (position + size).min(length);
-        let piece: Vec<u8> = (position..end).map(|place| pattern(key, place)).collect();
+        piece.clear();
+        piece.extend((position..end).map(|place| pattern(key, place)));
         to.write_all(&piece).expect("sent");
         position = end;
         size = (size * 3 + 1) % 300_007 + 1;
