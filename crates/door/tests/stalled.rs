@@ -35,12 +35,12 @@ fn memory() -> u64 {
 /// Writes zeros to all until nobody takes more for a while.
 fn fill<Socket: Write>(sockets: &mut [Socket]) {
     let block = vec![0; 1 << 16];
-    let mut idle = 0;
+    let mut idle = 0_u32;
     while idle < 50 {
         idle += 1;
         for socket in &mut *sockets {
             match socket.write(&block) {
-                Ok(_) => idle = 0,
+                Ok(count) => idle *= u32::from(count == 0),
                 Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
             }
         }
