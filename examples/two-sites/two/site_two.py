@@ -17,7 +17,7 @@ def app(environ: dict[str, Any], start_response: StartResponse) -> Iterable[byte
         "request": f"{environ['REQUEST_METHOD']} {target} {environ['SERVER_PROTOCOL']}",
         **visible(),
     }
-    body = "".join(f"{name + ':':<17}{value}\n" for name, value in answer.items()).encode()
+    body = "".join(f"{name + ':':<20}{value}\n" for name, value in answer.items()).encode()
     headers = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body)))]
     start_response("200 OK", headers)
     return [body]

@@ -15,15 +15,15 @@ def visible() -> dict[str, str]:
         "on the host": f"uid {host_id('uid')}, gid {host_id('gid')}",
         "host name": socket.gethostname(),
         "namespaces": ", ".join(f"{name} {namespace(name)}" for name in NAMESPACES),
-        "processes": f"{count_processes()} in /proc",
+        "processes it sees": str(count_processes()),
         "network": ", ".join(name for _, name in socket.if_nameindex()) or "no interface",
         "root folder": " ".join(sorted(entry.name for entry in Path("/").iterdir())),
         "own folder": attempt(lambda: list_folder(Path.cwd())),
-        "other site": attempt(lambda: list_folder(Path.cwd().parent)),
+        "folders beside it": attempt(lambda: list_folder(Path.cwd().parent)),
         "/etc/shadow": attempt(lambda: f"{len(Path('/etc/shadow').read_bytes())} bytes"),
         "writing to /usr": attempt(lambda: write(Path("/usr/written-by-a-site"))),
         "writing to /tmp": attempt(lambda: write(Path("/tmp/written-by-a-site"))),
-        "dialling out": attempt(lambda: dial(("192.0.2.1", 443))),
+        "way to the network": attempt(route_out),
     }
 
 
@@ -64,11 +64,14 @@ def write(path: Path) -> str:
     return "allowed"
 
 
-def dial(address: tuple[str, int]) -> str:
-    with socket.create_connection(address, timeout=1):
-        return "allowed"
+def route_out() -> str:
+    # Connecting a datagram socket asks the kernel for a route and sends nothing; the address
+    # is reserved for documentation (RFC 5737).
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
+        asked.connect(("192.0.2.1", 443))
+        return f"from {asked.getsockname()[0]}"
 
 
 if __name__ == "__main__":
     for question, answer in visible().items():
-        print(f"{question + ':':<17}{answer}")
+        print(f"{question + ':':<20}{answer}")
