@@ -15,6 +15,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use cloister_proto::messages::door::ConnectionRecord;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -22,6 +23,7 @@ use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{SendFlags, send};
 
+use crate::clock::Moment;
 use crate::stats::Counter;
 
 /// Unwritten bytes kept for a slow reader.
@@ -29,6 +31,12 @@ const KEEP: usize = 256 * 1024;
 
 /// A write of at most this many bytes to a pipe with room does not block (pipe(7)).
 const PIPE_BUF: usize = 4096;
+
+/// What a worker's buffer keeps of a busy batch.
+const LINES: usize = 16 * 1024;
+
+/// How long the end of the program waits for a slow reader.
+const PARTING: Duration = Duration::from_secs(1);
 
 /// How to write without blocking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +50,22 @@ enum Manner {
 struct Backlog {
     bytes: Vec<u8>,
     written: usize,
+}
+
+impl Backlog {
+    const fn is_empty(&self) -> bool {
+        self.written == self.bytes.len()
+    }
+
+    fn rest(&self) -> &[u8] {
+        &self.bytes[self.written..]
+    }
+
+    fn keep(&mut self, bytes: &[u8]) {
+        self.bytes.drain(..self.written);
+        self.written = 0;
+        self.bytes.extend_from_slice(bytes);
+    }
 }
 
 /// Where all workers' lines go.
@@ -83,34 +107,49 @@ impl Sink {
     /// Takes a batch of whole lines; true when unwritten bytes remain.
     fn take(&self, lines: &mut Vec<u8>) -> bool {
         let mut backlog = self.lock();
-        let unwritten = backlog.bytes.len() - backlog.written;
-        if unwritten + lines.len() > KEEP {
-            let dropped = lines.iter().filter(|byte| **byte == b'\n').count();
-            self.lost.add(dropped as u64);
-            lines.clear();
+        if backlog.is_empty() {
+            let written = self.write(lines);
+            backlog.keep(&lines[written..]);
+        } else {
+            if backlog.rest().len() + lines.len() > KEEP {
+                self.lose(lines);
+            } else {
+                backlog.keep(lines);
+            }
+            self.work_off(&mut backlog);
         }
-        backlog.bytes.append(lines);
-        self.write(&mut backlog)
+        lines.clear();
+        !backlog.is_empty()
     }
 
-    /// Writes what goes without blocking; true when something remains.
-    fn write(&self, backlog: &mut Backlog) -> bool {
-        while backlog.written < backlog.bytes.len() {
-            match self.write_some(&backlog.bytes[backlog.written..]) {
-                Ok(count) if count > 0 => backlog.written += count,
+    fn work_off(&self, backlog: &mut Backlog) {
+        backlog.written += self.write(backlog.rest());
+        if backlog.is_empty() {
+            *backlog = Backlog::default();
+        }
+    }
+
+    /// Writes what goes without blocking and returns how much is done with.
+    fn write(&self, bytes: &[u8]) -> usize {
+        let mut written = 0;
+        while written < bytes.len() {
+            match self.write_some(&bytes[written..]) {
+                Ok(count) if count > 0 => written += count,
                 Err(Errno::INTR) => {}
-                Ok(_) | Err(Errno::AGAIN) => return true,
+                Ok(_) | Err(Errno::AGAIN) => break,
                 // The reader is gone: so are the lines.
                 Err(_) => {
-                    let rest = &backlog.bytes[backlog.written..];
-                    let dropped = rest.iter().filter(|byte| **byte == b'\n').count();
-                    self.lost.add(dropped as u64);
-                    break;
+                    self.lose(&bytes[written..]);
+                    return bytes.len();
                 }
             }
         }
-        *backlog = Backlog::default();
-        false
+        written
+    }
+
+    fn lose(&self, bytes: &[u8]) {
+        let lines = bytes.iter().filter(|byte| **byte == b'\n').count();
+        self.lost.add(lines as u64);
     }
 
     fn write_some(&self, bytes: &[u8]) -> Result<usize, Errno> {
@@ -139,18 +178,21 @@ impl Sink {
         Ok(poll(&mut waiting, Some(&timeout))? > 0)
     }
 
-    /// Gives a slow reader one more second; for the end of the program.
+    /// Gives a slow reader [`PARTING`] more; for the end of the program.
     pub fn finish(&self) {
         let mut backlog = self.lock();
-        for _ in 0..10 {
-            if !self.write(&mut backlog) {
+        let until = Moment::now().after(PARTING);
+        loop {
+            self.work_off(&mut backlog);
+            if backlog.is_empty() {
                 return;
+            }
+            if Moment::now() >= until {
+                break;
             }
             let _ = self.poll(100);
         }
-        let rest = &backlog.bytes[backlog.written..];
-        let dropped = rest.iter().filter(|byte| **byte == b'\n').count();
-        self.lost.add(dropped as u64);
+        self.lose(backlog.rest());
     }
 
     fn lock(&self) -> MutexGuard<'_, Backlog> {
@@ -200,7 +242,7 @@ impl Log {
     pub fn flush(&mut self) {
         if self.waiting || !self.lines.is_empty() {
             self.waiting = self.sink.take(&mut self.lines);
-            self.lines = Vec::new();
+            self.lines.shrink_to(LINES);
         }
     }
 
@@ -208,5 +250,107 @@ impl Log {
     #[must_use]
     pub const fn waiting(&self) -> bool {
         self.waiting
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cloister_proto::messages::door::Outcome;
+    use std::io::Read;
+    use std::os::unix::net::UnixStream;
+
+    fn record(number: u64) -> ConnectionRecord {
+        ConnectionRecord {
+            time_us: number,
+            listener: "https".to_owned(),
+            client: "192.0.2.1:4711".to_owned(),
+            name: Some("one.example".to_owned()),
+            alpn: vec!["h2".to_owned()],
+            app: None,
+            target: None,
+            bytes_to_target: 0,
+            bytes_to_client: 0,
+            duration_us: 1,
+            outcome: Outcome::Complete,
+            reason: None,
+        }
+    }
+
+    /// Writes more than anybody keeps to a reader that does not read, then reads: every line
+    /// is whole, in order, and was either written or counted.
+    fn flood(sink: &Arc<Sink>, mut reader: impl Read) {
+        let number = 20_000;
+        let mut log = Log::new(Arc::clone(sink));
+        for index in 0..number {
+            log.write(&record(index));
+            log.flush();
+        }
+        assert!(log.waiting());
+        let finisher = Arc::clone(sink);
+        // A reader in time still gets the rest.
+        let end = std::thread::spawn(move || finisher.finish());
+        let mut bytes = Vec::new();
+        let mut buffer = [0; 4096];
+        let mut lines = 0;
+        while lines + sink.lost.get() < number {
+            let count = reader.read(&mut buffer).expect("more");
+            lines += buffer[..count].iter().filter(|b| **b == b'\n').count() as u64;
+            bytes.extend_from_slice(&buffer[..count]);
+        }
+        end.join().expect("the thread ends");
+        assert!(sink.lost.get() > 0);
+        let text = String::from_utf8(bytes).expect("JSON");
+        let mut last = None;
+        for line in text.lines() {
+            let record: ConnectionRecord = serde_json::from_str(line).expect("a whole line");
+            assert!(last < Some(record.time_us));
+            last = Some(record.time_us);
+        }
+    }
+
+    #[test]
+    fn a_slow_pipe_loses_whole_lines_and_counts_them() {
+        let (reader, writer) = io::pipe().expect("a pipe");
+        let sink = Sink::new(&writer).expect("a sink");
+        assert_eq!(sink.manner, Manner::Own);
+        let flags = rustix::fs::fcntl_getfl(&writer).expect("open");
+        assert!(
+            !flags.contains(OFlags::NONBLOCK),
+            "it is shared with others"
+        );
+        flood(&sink, reader);
+    }
+
+    #[test]
+    fn a_slow_socket_loses_whole_lines_and_counts_them() {
+        let (reader, writer) = UnixStream::pair().expect("a pair");
+        let sink = Sink::new(&writer).expect("a sink");
+        assert_eq!(sink.manner, Manner::Socket);
+        flood(&sink, reader);
+    }
+
+    #[test]
+    fn without_proc_a_slow_pipe_does_not_block_either() {
+        let (reader, writer) = io::pipe().expect("a pipe");
+        let sink = Arc::new(Sink {
+            output: writer.into(),
+            manner: Manner::Polled,
+            backlog: Mutex::default(),
+            lost: Counter::default(),
+        });
+        flood(&sink, reader);
+    }
+
+    #[test]
+    fn a_reader_that_is_gone_costs_nothing_but_its_lines() {
+        let (reader, writer) = io::pipe().expect("a pipe");
+        let sink = Sink::new(&writer).expect("a sink");
+        drop(reader);
+        let mut log = Log::new(Arc::clone(&sink));
+        log.write(&record(1));
+        log.flush();
+        assert!(!log.waiting());
+        assert_eq!(sink.lost.get(), 1);
     }
 }

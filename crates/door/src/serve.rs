@@ -43,17 +43,9 @@ pub fn run(options: &Serve) -> Result<(), String> {
     let user = options.user.as_deref().map(User::parse).transpose()?;
     let cpus = process::cpus_online();
     let protections = confine::confine(user, options.die_with_parent)?;
-    let mut server = Server {
-        control,
-        signals,
-        sink,
-        running: Arc::default(),
-        books: Books::default(),
-        workers: None,
-        draining: false,
-        spin: Spin::new(cpus > 1),
-    };
-    server.serve(protections)
+    let mut server = Server::new(control, signals, sink, Spin::new(cpus > 1));
+    server.serve(protections);
+    Ok(())
 }
 
 struct Server {
@@ -74,7 +66,21 @@ struct Woken {
 }
 
 impl Server {
-    fn serve(&mut self, confinement: Vec<Protection>) -> Result<(), String> {
+    fn new(control: Control, signals: SignalDescriptor, sink: Arc<Sink>, spin: Spin) -> Self {
+        Self {
+            control,
+            signals,
+            sink,
+            running: Arc::default(),
+            books: Books::default(),
+            workers: None,
+            draining: false,
+            spin,
+        }
+    }
+
+    /// Serves until a drain has ended.
+    fn serve(&mut self, confinement: Vec<Protection>) {
         let ready = Reply::Ready {
             protocol: PROTOCOL,
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -97,7 +103,6 @@ impl Server {
         if let Some(workers) = self.workers.take() {
             workers.join();
         }
-        Ok(())
     }
 
     /// Whether a drain has ended.
@@ -196,3 +201,6 @@ impl Server {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
