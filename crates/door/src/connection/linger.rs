@@ -89,7 +89,7 @@ impl Connection {
         if self.client_watch.registered {
             shared.ready.push((key, Side::Client));
         }
-        match self.watch(key, Side::Client, false, shared) {
+        match self.watch_for(key, Side::Client, false, false, shared) {
             Ok(()) => Next::Wait,
             Err(error) => Next::Close(End::broken(Outcome::Internal, error.to_string())),
         }

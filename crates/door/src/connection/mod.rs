@@ -198,6 +198,8 @@ impl Shared {
 struct Watch {
     /// In the epoll set.
     registered: bool,
+    /// `EPOLLIN` is not asked for.
+    muted: bool,
     /// `EPOLLOUT` is asked for.
     output: bool,
     /// Its end was announced: read until 0.
@@ -320,24 +322,44 @@ impl Connection {
     /// socket wakes for each buffer that its peer takes. Edges that happened before are not
     /// lost: adding and changing an entry both report what is ready at that moment.
     fn watch(&mut self, key: Key, side: Side, output: bool, shared: &Shared) -> Result<(), Errno> {
-        let Watch {
-            registered,
-            output: asked,
-            ..
-        } = *self.watch_mut(side);
+        let muted = self.watch_mut(side).muted;
+        self.watch_for(key, side, muted, output, shared)
+    }
+
+    /// Stops or starts waking for bytes that a side sends; its end and errors always wake.
+    ///
+    /// A source whose sink is full is not read, but each segment that still arrives for it is
+    /// an edge: without this a fast client and a slow target wake the worker for nothing,
+    /// several times as often as for something.
+    fn mute(&mut self, key: Key, side: Side, muted: bool, shared: &Shared) -> Result<(), Errno> {
+        let output = self.watch_mut(side).output;
+        self.watch_for(key, side, muted, output, shared)
+    }
+
+    fn watch_for(
+        &mut self,
+        key: Key,
+        side: Side,
+        muted: bool,
+        output: bool,
+        shared: &Shared,
+    ) -> Result<(), Errno> {
+        let before = *self.watch_mut(side);
         let Some(socket) = self.socket(side) else {
             return Ok(());
         };
-        let mut flags = EventFlags::IN | EventFlags::RDHUP | EventFlags::ET;
+        let mut flags = EventFlags::RDHUP | EventFlags::ET;
+        flags.set(EventFlags::IN, !muted);
         flags.set(EventFlags::OUT, output);
         let data = EventData::new_u64(key.pack(side.bit()));
-        if !registered {
+        if !before.registered {
             epoll::add(&shared.epoll, socket, data, flags)?;
-        } else if output != asked {
+        } else if (muted, output) != (before.muted, before.output) {
             epoll::modify(&shared.epoll, socket, data, flags)?;
         }
         let watch = self.watch_mut(side);
         watch.registered = true;
+        watch.muted = muted;
         watch.output = output;
         Ok(())
     }

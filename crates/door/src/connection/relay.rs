@@ -48,10 +48,13 @@ impl Connection {
             if failed && side == Side::Client && (flow.finished() || flow.blocked()) {
                 return Next::Close(self.broken(Side::Client, Errno::CONNRESET));
             }
-            // Held up by its sink: reading goes on when that has room.
-            if !self.watch_mut(other).output
-                && let Next::Close(end) = self.drive(key, side, shared)
-            {
+            let next = if self.watch_mut(other).output {
+                // Held up by its sink: reading goes on when that has room.
+                self.listen_to(key, side, false, shared)
+            } else {
+                self.drive(key, side, shared)
+            };
+            if let Next::Close(end) = next {
                 return Next::Close(end);
             }
         }
@@ -94,7 +97,10 @@ impl Connection {
         }
         self.converse(moved, shared);
         match pumped {
-            Pumped::Drained => self.ask_output(key, to, false, shared),
+            Pumped::Drained => match self.ask_output(key, to, false, shared) {
+                Next::Wait => self.listen_to(key, from, true, shared),
+                close @ Next::Close(_) => close,
+            },
             Pumped::Blocked => self.ask_output(key, to, true, shared),
             Pumped::More => {
                 shared.ready.push((key, from));
@@ -148,6 +154,13 @@ impl Connection {
 
     fn ask_output(&mut self, key: Key, side: Side, output: bool, shared: &Shared) -> Next {
         match self.watch(key, side, output, shared) {
+            Ok(()) => Next::Wait,
+            Err(error) => Next::Close(End::broken(Outcome::Internal, error.to_string())),
+        }
+    }
+
+    fn listen_to(&mut self, key: Key, side: Side, listen: bool, shared: &Shared) -> Next {
+        match self.mute(key, side, !listen, shared) {
             Ok(()) => Next::Wait,
             Err(error) => Next::Close(End::broken(Outcome::Internal, error.to_string())),
         }
