@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tests.support.up import SITES, Client, Traces, Up, open_folder, wait_until
+from tests.support.up import SITES, Client, Traces, Up, have_ended, open_folder, wait_until
 
 
 @pytest.fixture
@@ -29,19 +29,6 @@ def up(folder: Path) -> Iterator[Up]:
 def family(up: Up) -> list[psutil.Process]:
     assert up.process is not None
     return psutil.Process(up.process.pid).children(recursive=True)
-
-
-def have_ended(processes: list[psutil.Process]) -> bool:
-    """Whether nothing of them runs any more. One that was killed together with its parent
-    may wait for the system's first process to reap it, which is not ours to hurry."""
-
-    def ended(process: psutil.Process) -> bool:
-        try:
-            return process.status() == psutil.STATUS_ZOMBIE
-        except psutil.NoSuchProcess:
-            return True
-
-    return all(ended(process) for process in processes)
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])

@@ -56,6 +56,20 @@ def wait_until(true: Callable[[], bool], what: str, seconds: float = 30) -> None
         time.sleep(0.02)
 
 
+def have_ended(processes: list[psutil.Process]) -> bool:
+    """Whether nothing of them runs any more. One that was killed together with its parent
+    may wait for the system's first process to reap it, which is not ours to hurry.
+    """
+
+    def ended(process: psutil.Process) -> bool:
+        try:
+            return process.status() == psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return True
+
+    return all(ended(process) for process in processes)
+
+
 @contextlib.contextmanager
 def open_folder() -> Iterator[Path]:
     """A new folder that every user can pass: the door runs as one of its own."""
@@ -147,7 +161,7 @@ class Up:
             for child in children:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     child.kill()
-            psutil.wait_procs(children, timeout=10)
+            wait_until(lambda: have_ended(children), "the end of every process")
         self.process.wait(10)
 
     @property

@@ -25,14 +25,19 @@ class AppProcess:
     """One running cell with its output."""
 
     def __init__(
-        self, app: App, endpoint: AppEndpoint, cell: CellProcess, output: "_Output"
+        self,
+        app: App,
+        endpoint: AppEndpoint,
+        cell: CellProcess,
+        output: "_Output",
+        notified: asyncio.Event,
     ) -> None:
+        """``notified`` is set once it has said ``READY=1``."""
         self._app = app
         self._endpoint = endpoint
         self._cell = cell
         self._output = output
-        self.notified = asyncio.Event()
-        """Set once it has said ``READY=1``."""
+        self._notified = notified
 
     @property
     def pid(self) -> int:
@@ -42,7 +47,7 @@ class AppProcess:
     async def wait_ready(self) -> None:
         """Returns when it serves, as the application's ``ready`` says."""
         if self._app.ready is Readiness.NOTIFY:
-            await self.notified.wait()
+            await self._notified.wait()
         else:
             listening = self._endpoint.listening
             await wait_accepting(listening.socket, self._endpoint.path)
@@ -76,7 +81,7 @@ class AppProgram:
         self._endpoint = endpoint
         self._certificates = certificates
         self._sink = sink
-        self._process: AppProcess | None = None
+        self._said_ready = asyncio.Event()
         self.message: str | None = None
         """What it last said of itself."""
         if endpoint.notify is not None:
@@ -85,7 +90,8 @@ class AppProgram:
     async def launch(self) -> AppProcess:
         """A process in a new cell. Raises :class:`CellError`, or :class:`CloisterError`."""
         self.message = None
-        self._process = None
+        # Before the process is made: a quick one speaks before its launch is known to be over.
+        notified = self._said_ready = asyncio.Event()
         notify = self._endpoint.notify
         if notify is not None:
             notify.forget()
@@ -110,8 +116,7 @@ class AppProgram:
             except BaseException:
                 output.close()
                 raise
-        self._process = AppProcess(self.app, self._endpoint, cell, output)
-        return self._process
+        return AppProcess(self.app, self._endpoint, cell, output, notified)
 
     @contextlib.contextmanager
     def _credentials(self) -> Iterator[tuple[Credential, ...]]:
@@ -135,8 +140,8 @@ class AppProgram:
     def _notified(self, notification: Notification) -> None:
         if notification.status is not None:
             self.message = notification.status
-        if notification.ready and self._process is not None:
-            self._process.notified.set()
+        if notification.ready:
+            self._said_ready.set()
 
 
 class _Output:
