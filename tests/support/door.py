@@ -75,7 +75,10 @@ class DoorOptions:
 
 
 class Door:
-    """One running door on a listening socket that stays the caller's."""
+    """One running door on a listening socket that stays the caller's.
+
+    It owns the connections that :meth:`connect` makes.
+    """
 
     def __init__(
         self,
@@ -87,6 +90,7 @@ class Door:
     ) -> None:
         self.listening = listening
         self.records: list[Record] = []
+        self._clients: list[Peer] = []
         self.messages = ""
         """What it wrote for people, all of it."""
         options = options or DoorOptions()
@@ -121,7 +125,8 @@ class Door:
 
     def connect(self) -> Peer:
         """A new connection to its listener."""
-        return Peer(connect(self.listening))
+        self._clients.append(Peer(connect(self.listening)))
+        return self._clients[-1]
 
     def expect_refused_at_once(self) -> None:
         """A new connection is ended, in whichever way, without a byte; connect(2) itself may
@@ -162,20 +167,12 @@ class Door:
             assert not reader.is_alive(), "somebody else holds the door's output open"
         return status
 
-    def stop(self) -> None:
-        """Ends it by SIGTERM and asserts that it went in order."""
-        if self.process.poll() is None:
-            self.signal(signal.SIGTERM)
-            try:
-                status = self.wait(seconds=20)
-            finally:
-                self.process.kill()
-            assert status == 0, f"the door ended with {status}: {self.messages}"
-
     def kill(self) -> None:
-        """Ends it at once, if it still runs."""
+        """Ends it at once, if it still runs, and closes all connections to it."""
         self.process.kill()
         self.wait()
+        for client in self._clients:
+            client.close()
 
     def _read_records(self, stream: IO[bytes]) -> None:
         with stream:

@@ -125,10 +125,14 @@ class Peer:
 
 
 class UnixListener:
-    """A target: a listening Unix socket at a path of any length, taken by hand."""
+    """A target: a listening Unix socket at a path of any length, taken by hand.
+
+    It owns the connections that it accepts: a test that fails half-way leaves none open.
+    """
 
     def __init__(self, path: Path, *, backlog: int = 128, mode: int = 0o666) -> None:
         self.path = path
+        self._accepted: list[Peer] = []
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             with short_path(path) as short:
@@ -143,7 +147,7 @@ class UnixListener:
     def accept(self) -> Peer:
         """The next connection."""
         connection, _ = self.socket.accept()
-        return Peer(connection)
+        return self._own(connection)
 
     def accept_pending(self) -> Peer | None:
         """The connection that waits in the queue, if there is one."""
@@ -154,7 +158,7 @@ class UnixListener:
             return None
         finally:
             self.socket.settimeout(STEP)
-        return Peer(connection)
+        return self._own(connection)
 
     def is_contacted(self) -> bool:
         """Whether a connection waits in the queue; it is closed."""
@@ -163,8 +167,15 @@ class UnixListener:
             pending.close()
         return pending is not None
 
+    def _own(self, connection: socket.socket) -> Peer:
+        self._accepted.append(Peer(connection))
+        return self._accepted[-1]
+
     def close(self) -> None:
+        """Closes the socket and all that it accepted, and removes its path."""
         self.socket.close()
+        for peer in self._accepted:
+            peer.close()
         self.path.unlink(missing_ok=True)
 
     def __enter__(self) -> "UnixListener":

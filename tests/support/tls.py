@@ -79,24 +79,28 @@ class TlsServer:
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
-        with connection:
+        # With the handshake on connecting, its failure would close the socket at once.
+        with self._context.wrap_socket(
+            connection, server_side=True, do_handshake_on_connect=False
+        ) as secured:
             try:
-                with self._context.wrap_socket(connection, server_side=True) as secured:
-                    while head := _read_head(secured):
-                        _answer(secured, head)
-                        if "connection: close" in head.lower():
-                            break
-                    with contextlib.suppress(OSError):
-                        secured.unwrap()
+                secured.do_handshake()
+                while head := _read_head(secured):
+                    _answer(secured, head)
+                    if "connection: close" in head.lower():
+                        break
+                with contextlib.suppress(OSError):
+                    secured.unwrap()
             except OSError as error:
                 self.errors.append(error)
-                _linger(connection)
+                _linger(secured)
 
 
-def _linger(connection: socket.socket) -> None:
+def _linger(secured: ssl.SSLSocket) -> None:
     """Reads what the client still sends: closing with unread bytes would reset the
     connection, and the client might never see the alert."""
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError), socket.socket(fileno=secured.detach()) as connection:
+        connection.settimeout(STEP)
         connection.shutdown(socket.SHUT_WR)
         while connection.recv(1 << 16):
             pass

@@ -4,7 +4,12 @@ from pathlib import Path
 
 import pytest
 from tests.support.door import UNPRIVILEGED, Door
-from tests.support.processes import open_files, status_fields, thread_status_fields
+from tests.support.processes import (
+    mapping_permissions,
+    open_files,
+    status_fields,
+    thread_status_fields,
+)
 
 CAPABILITY_SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
 SECCOMP_MODE_FILTER = "2"
@@ -41,9 +46,7 @@ def test_it_holds_no_descriptor_of_its_starter(door: Door) -> None:
 
 
 def test_its_memory_is_small_and_never_both_writable_and_executable(door: Door) -> None:
-    mappings = Path(f"/proc/{door.pid}/maps").read_text().splitlines()
-    permissions = {mapping.split()[1] for mapping in mappings}
-    assert not any("w" in mode and "x" in mode for mode in permissions)
+    assert not any("w" in mode and "x" in mode for mode in mapping_permissions(door.pid))
     # The promise for an idle door is 4 MB resident.
     resident = int(status_fields(door.pid)["VmRSS"].split()[0])
     assert resident < 4_096

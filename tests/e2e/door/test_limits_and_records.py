@@ -132,6 +132,7 @@ def test_a_door_without_descriptors_left_recovers(
     """EMFILE: it neither dies nor turns in circles, and goes on when descriptors return."""
     limit = 60
     door = start_door(DoorOptions(descriptors=limit))
+    idle = descriptor_count(door.pid)
     with hosts.listen("one.example") as target:
         clients = [door.connect() for _ in range(100)]
         for client in clients:
@@ -142,6 +143,8 @@ def test_a_door_without_descriptors_left_recovers(
         assert processor_seconds(door.pid) - used < 0.5 * (time.monotonic() - begun)
         for client in clients:
             client.close()
+        wait_until(lambda: len(door.records) == len(clients), what="all have been taken and ended")
+        wait_until(lambda: descriptor_count(door.pid) <= idle, what="the descriptors are back")
         with door.connect() as client:
             client.send(HELLO)
             with target.accept() as served:
