@@ -2,7 +2,7 @@
 //!
 //! The data path never waits for the log's reader. A worker collects the lines of one batch
 //! of events and hands them to the [`Sink`] that all workers share; the sink writes what it
-//! can without blocking and keeps at most [`KEEP`] bytes of the rest. Lines beyond are
+//! can without blocking and keeps at most `KEEP` bytes of the rest. Lines beyond are
 //! dropped, whole, and counted.
 //!
 //! Standard output may be shared with other programs, whose writes must not suddenly fail
@@ -178,7 +178,7 @@ impl Sink {
         Ok(poll(&mut waiting, Some(&timeout))? > 0)
     }
 
-    /// Gives a slow reader [`PARTING`] more; for the end of the program.
+    /// Gives a slow reader `PARTING` more; for the end of the program.
     pub fn finish(&self) {
         let mut backlog = self.lock();
         let until = Moment::now().after(PARTING);

@@ -3,7 +3,7 @@
 //! Waking an idle CPU costs 20 to 25 us, and a relayed round trip has four such wake-ups: on
 //! a conversation of small messages they are most of the latency, and a good part of the CPU
 //! time. So a worker that has just moved a small message of such a conversation looks for the
-//! next event for up to [`LONGEST`] before it sleeps.
+//! next event for up to `LONGEST` before it sleeps.
 //!
 //! That is only worth it when the next event does come so soon. Each fruitless poll is paid
 //! from an account that refills with a twentieth of the time that passes: when nothing comes, a worker

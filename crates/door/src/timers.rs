@@ -36,11 +36,16 @@ impl Timers {
         Some(key)
     }
 
-    /// How long until the next entry; `None` where there is none.
-    #[must_use]
-    pub fn next(&self, now: Moment) -> Option<Duration> {
-        let Reverse((moment, _)) = self.heap.peek()?;
-        Some(moment.since(now))
+    /// How long until the next entry of a connection that `alive` knows; `None` where there
+    /// is none. Entries of others before it are dropped: nothing wakes up for them.
+    pub fn next(&mut self, now: Moment, mut alive: impl FnMut(Key) -> bool) -> Option<Duration> {
+        loop {
+            let Reverse((moment, key)) = *self.heap.peek()?;
+            if alive(key) {
+                return Some(moment.since(now));
+            }
+            self.heap.pop();
+        }
     }
 
     /// Drops the entries of connections that `alive` does not know, when there are many more
@@ -67,12 +72,29 @@ mod tests {
         timers.enter(start.after(Duration::from_micros(20)), second);
         timers.enter(start.after(Duration::from_micros(10)), first);
         assert_eq!(timers.due(start), None);
-        assert_eq!(timers.next(start), Some(Duration::from_micros(10)));
+        assert_eq!(
+            timers.next(start, |_| true),
+            Some(Duration::from_micros(10))
+        );
         let later = start.after(Duration::from_micros(20));
         assert_eq!(timers.due(later), Some(first));
         assert_eq!(timers.due(later), Some(second));
         assert_eq!(timers.due(later), None);
-        assert_eq!(timers.next(later), None);
+        assert_eq!(timers.next(later, |_| true), None);
+    }
+
+    #[test]
+    fn nothing_wakes_up_for_dead_entries() {
+        let mut slab = Slab::default();
+        let mut timers = Timers::default();
+        for micros in 1..10 {
+            let key = slab.insert(());
+            timers.enter(Moment::from_micros(micros), key);
+            slab.remove(key);
+        }
+        let start = Moment::from_micros(0);
+        let alive = |key| slab.get_mut(key).is_some();
+        assert_eq!(timers.next(start, alive), None);
     }
 
     #[test]

@@ -29,24 +29,20 @@ pub fn confine(user: Option<User>, die_with_parent: bool) -> Result<Vec<Protecti
         })?;
     }
     let mut protections = vec![user_protection()];
+    protections.push(report("capabilities", drop_capabilities()));
+    let privileges =
+        credentials::set_no_new_privileges().and_then(|()| credentials::forbid_dumps());
     protections.push(report(
-        "capabilities",
-        drop_capabilities(),
-        "every set is empty",
+        "no-new-privileges",
+        privileges.map(|()| "and not dumpable"),
     ));
-    let dumps = credentials::forbid_dumps();
-    let privileges = credentials::set_no_new_privileges().and(dumps);
-    protections.push(report("no-new-privileges", privileges, "not dumpable"));
     if die_with_parent {
         // After the change of user, which clears it.
         credentials::die_with_parent()
             .map_err(|error| format!("--die-with-parent: prctl: {error}"))?;
     }
-    protections.push(report(
-        "seccomp",
-        policy::install(),
-        "allow-list; hostile calls kill",
-    ));
+    let filter = policy::install().map(|()| "an allow-list; hostile calls kill");
+    protections.push(report("seccomp", filter));
     Ok(protections)
 }
 
@@ -63,25 +59,25 @@ fn user_protection() -> Protection {
     }
 }
 
-fn drop_capabilities() -> io::Result<()> {
+/// Empties every set that the process may change, and says which.
+fn drop_capabilities() -> io::Result<&'static str> {
     // The change of user left the permitted ones, and dropping the bounding set takes one.
     capabilities::make_permitted_effective()?;
     match capabilities::drop_all() {
-        Ok(()) => Ok(()),
-        // An ordinary user has none to drop, and none to change the bounding set with.
-        // no_new_privs makes that set moot.
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => capabilities::drop_held(),
+        Ok(()) => Ok("every set is empty"),
+        // An ordinary user may not change the bounding set; no_new_privs makes it moot.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            capabilities::drop_held()?;
+            Ok("every set but the bounding set is empty")
+        }
         Err(error) => Err(error),
     }
 }
 
-fn report(name: &str, result: io::Result<()>, detail: &str) -> Protection {
+fn report(name: &str, result: io::Result<&str>) -> Protection {
     Protection {
         name: name.to_owned(),
         active: result.is_ok(),
-        detail: match result {
-            Ok(()) => detail.to_owned(),
-            Err(error) => error.to_string(),
-        },
+        detail: result.map_or_else(|error| error.to_string(), str::to_owned),
     }
 }

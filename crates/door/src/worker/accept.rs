@@ -12,8 +12,9 @@ use crate::connection::client::Client;
 use crate::connection::{Connection, Details, Facts};
 use crate::runtime::{Listener, ListeningSocket};
 
-/// Connections taken at once from one listener.
-const ACCEPT: usize = 64;
+/// Connections taken at once from one listener; more are for the other workers, or for the
+/// next turn: the listener is watched level-triggered.
+const ACCEPT: usize = 16;
 
 impl Worker {
     /// Takes connections from the listener with this number.

@@ -132,15 +132,18 @@ impl Worker {
     }
 
     /// How long there is nothing to do without an event.
-    fn timeout(&self) -> Option<Duration> {
+    fn timeout(&mut self) -> Option<Duration> {
         if !self.shared.ready.is_empty() {
             return Some(Duration::ZERO);
         }
+        let connections = &mut self.connections;
+        let alive = |key| connections.get_mut(key).is_some();
+        let connection = self.shared.timers.next(self.now, alive);
         let moments = [self.resting, self.draining];
         let durations = moments.into_iter().flatten();
         durations
             .map(|moment| moment.since(self.now))
-            .chain(self.shared.timers.next(self.now))
+            .chain(connection)
             .chain(self.log.waiting().then_some(LOG_PATIENCE))
             .min()
     }
