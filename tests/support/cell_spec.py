@@ -11,10 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from cloister.cells import programs
 from cloister.processes import memory_file
 
 PROGRAM = programs.find("cloister-cell")
+PYTHON = "/usr/bin/python3" if os.access("/usr/bin/python3", os.X_OK) else sys.executable
+"""Preferably one that every user can reach: the tests' own may be root's."""
 HOST_ID = 487_001
 """User and group of the default cell on the host: nobody else's."""
 DEADLINE = 20.0
@@ -36,9 +40,8 @@ def specification(*command: str, rootless: bool = False, **changes: Any) -> dict
             links.append({"path": str(path), "target": str(path.readlink())})
         elif path.is_dir():
             binds.append(bind(str(path)))
-    # The interpreter of the tests, wherever it was installed.
-    for prefix in {sys.base_prefix, sys.prefix} - {"/usr"}:
-        binds.append(bind(prefix))
+    if sys.executable == PYTHON:
+        binds += [bind(prefix) for prefix in {sys.base_prefix, sys.prefix} - {"/usr"}]
     spec: dict[str, Any] = {
         "name": "test",
         "command": list(command),
@@ -105,8 +108,13 @@ def bind(
 
 
 def python(script: str) -> list[str]:
-    """A command that runs the script by the interpreter of the tests."""
-    return [sys.executable, "-I", "-c", script]
+    """A command that runs the script."""
+    return [PYTHON, "-I", "-c", script]
+
+
+def with_binds(*binds: dict[str, Any]) -> dict[str, Any]:
+    """The change that adds binds to the default ones."""
+    return {"filesystem__binds": [*specification()["filesystem"]["binds"], *binds]}
 
 
 @dataclass
@@ -147,6 +155,7 @@ class Cell:
 def launched(
     spec: dict[str, Any] | bytes,
     *options: str,
+    program: str = PROGRAM,
     pass_fds: Sequence[int] = (),
     **keywords: Any,
 ) -> Iterator[Cell]:
@@ -156,8 +165,7 @@ def launched(
     read, write = os.pipe2(os.O_CLOEXEC)
     try:
         process = subprocess.Popen(
-            [PROGRAM, "run", "--spec-fd", str(spec_descriptor), "--status-fd", str(write)]
-            + list(options),
+            [program, "run", f"--spec-fd={spec_descriptor}", f"--status-fd={write}", *options],
             pass_fds=(spec_descriptor, write, *pass_fds),
             **{"stdout": subprocess.PIPE, "stdin": subprocess.DEVNULL, **keywords},
         )
@@ -191,9 +199,24 @@ def run(spec: dict[str, Any] | bytes, *options: str, **keywords: Any) -> Outcome
         return Outcome(status, cell.output.decode(errors="replace"), failure)
 
 
-def run_python(script: str, *, rootless: bool = False, **changes: Any) -> Outcome:
-    """Runs a Python script in a cell to its end."""
-    return run(specification(*python(script), rootless=rootless, **changes))
+def run_python(script: str, *, launch: dict[str, Any] | None = None, **changes: Any) -> Outcome:
+    """Runs a Python script in a cell to its end; ``launch`` is for :func:`launched`."""
+    return run(specification(*python(script), **changes), **(launch or {}))
+
+
+@contextlib.contextmanager
+def sysctl(name: str, value: str) -> Iterator[None]:
+    """Sets a setting of the kernel for the block; skips the test where root may not."""
+    path = Path("/proc/sys", name)
+    before = path.read_text()
+    try:
+        path.write_text(value)
+    except PermissionError:
+        pytest.skip(f"root may not write {path} here: it lacks CAP_SYS_RESOURCE")
+    try:
+        yield
+    finally:
+        path.write_text(before)
 
 
 def children(pid: int) -> list[int]:

@@ -6,12 +6,17 @@ use std::os::fd::{AsFd, OwnedFd};
 use cloister_proto::messages::cell::Failure;
 use rustix::io::Errno;
 
+use crate::operation::shortened;
+
 /// The exit code where the cell could not be made, as env(1) has it for itself.
 pub const CELL_FAILED: i32 = 125;
 /// The exit code where the program was found and could not be executed.
 pub const NOT_EXECUTABLE: i32 = 126;
 /// The exit code where the program was not found.
 pub const NOT_FOUND: i32 = 127;
+
+/// The largest text in a report, in bytes.
+const TEXT_LIMIT: usize = 4096;
 
 /// Why one operation failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,6 +98,15 @@ impl Report {
     /// Writes the failure. Blocks while a pipe is full. That nobody reads it any more is no
     /// error: the exit code still tells.
     pub fn send(&self, failure: &Failure) {
+        // What readers take at once, and what a pipe takes without blocking, is 64 KiB.
+        let short = |text: &String| shortened(text, TEXT_LIMIT);
+        let failure = &Failure {
+            step: failure.step.clone(),
+            description: short(&failure.description),
+            errno: failure.errno,
+            path: failure.path.as_ref().map(short),
+            hint: failure.hint.as_ref().map(short),
+        };
         match self {
             Self::Descriptor(descriptor) => {
                 if let Ok(mut message) = serde_json::to_vec(failure) {
@@ -172,6 +186,22 @@ mod tests {
             .expect("readable");
         let read: Failure = serde_json::from_slice(&bytes).expect("a failure");
         assert_eq!(read, failure());
+    }
+
+    #[test]
+    fn no_report_is_too_long_for_a_pipe() {
+        let (read, write) = rustix::pipe::pipe().expect("a pipe");
+        let long = "ü".repeat(1_000_000);
+        Report::Descriptor(write).send(&Failure {
+            description: long.clone(),
+            path: Some(long.clone()),
+            hint: Some(long),
+            ..failure()
+        });
+        let report = std::io::read_to_string(std::fs::File::from(read)).expect("readable");
+        let read: Failure = serde_json::from_str(&report).expect("a failure");
+        assert_eq!(read.description.chars().count(), TEXT_LIMIT / 2 + 1);
+        assert!(read.description.ends_with('…'));
     }
 
     #[test]

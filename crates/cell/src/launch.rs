@@ -125,6 +125,10 @@ fn launcher(
 /// Init, from its first moment. Returns its exit code.
 fn init(plan: Plan, mut construction: Construction) -> i32 {
     if let Err(failure) = construction.carry_out(plan.stage(Stage::Build)) {
+        if failure.errno == Errno::PIPE.raw_os_error() && failure.step == "await-launcher" {
+            // The launcher has failed and said so, or was killed: nobody waits any more.
+            return CELL_FAILED;
+        }
         return fail(&construction.report, &failure);
     }
     match clone_process(NewNamespaces::default()) {

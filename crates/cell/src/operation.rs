@@ -5,6 +5,9 @@ use cloister_proto::messages::cell::{
 };
 use cloister_sys::mount::Restrictions;
 
+/// How much of a command is shown, in bytes.
+const COMMAND_LIMIT: usize = 1000;
+
 /// Which process carries out an operation, and when. In this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
@@ -350,7 +353,10 @@ impl Operation {
             Self::CloseDescriptors { first } => {
                 format!("close every descriptor from {first} upwards")
             }
-            Self::ResetSignals => "give every signal its default action".into(),
+            Self::ResetSignals => {
+                "give every signal its default action, and new files the usual modes (umask 0022)"
+                    .into()
+            }
             Self::ChangeDirectory(path) => format!("enter {path}"),
             Self::Execute {
                 command,
@@ -511,5 +517,14 @@ fn quoted(command: &[String]) -> String {
             }
         })
         .collect();
-    words.join(" ")
+    shortened(&words.join(" "), COMMAND_LIMIT)
+}
+
+/// At most `limit` bytes of a text, and a sign where there were more.
+#[must_use]
+pub fn shortened(text: &str, limit: usize) -> String {
+    if text.len() <= limit {
+        return text.to_owned();
+    }
+    format!("{}…", &text[..text.floor_char_boundary(limit)])
 }

@@ -209,7 +209,7 @@ pub struct Protections {
     pub new_session: bool,
     /// A fresh session keyring (keyctl(2) `KEYCTL_JOIN_SESSION_KEYRING`).
     pub new_keyring: bool,
-    /// `RLIMIT_CORE` 0 and not dumpable before the exec.
+    /// `RLIMIT_CORE` 1: no core file, and no memory for a core handler either (core(5)).
     pub no_core_dumps: bool,
     /// Whether descriptors that are not listed are closed.
     pub close_descriptors: bool,

@@ -1,0 +1,143 @@
+"""Cells that an ordinary user makes, without any privilege."""
+
+import errno
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.cell_attempts import script
+from tests.support.cell_spec import (
+    HOST_ID,
+    PROGRAM,
+    PYTHON,
+    Outcome,
+    launched,
+    python,
+    run,
+    specification,
+    status_field,
+    sysctl,
+)
+
+USER = HOST_ID + 2
+GROUP = HOST_ID + 3
+
+pytestmark = pytest.mark.usefixtures("root")
+
+
+@pytest.fixture
+def as_user(open_folder: Path) -> dict[str, Any]:
+    """How to launch a cell as an ordinary user, who can reach the program."""
+    for setting, off in (
+        ("kernel/unprivileged_userns_clone", "0"),
+        ("user/max_user_namespaces", "0"),
+    ):
+        path = Path("/proc/sys", setting)
+        if path.exists() and path.read_text().strip() == off:
+            pytest.skip(f"{path} forbids user namespaces to ordinary users")
+    program = open_folder / "cloister-cell"
+    shutil.copy(PROGRAM, program)
+    return {
+        "program": str(program),
+        "user": USER,
+        "group": GROUP,
+        "extra_groups": [HOST_ID + 4],
+        "cwd": "/",
+    }
+
+
+def rootless(*command: str, **changes: Any) -> dict[str, Any]:
+    identity = {"uid": 1000, "gid": 1000, "host_uid": USER, "host_gid": GROUP}
+    return specification(*command, **{"identity": identity, **changes})
+
+
+def attempt(as_user: dict[str, Any], body: str, **changes: Any) -> str:
+    if PYTHON != "/usr/bin/python3":
+        pytest.skip("needs /usr/bin/python3, which every user can reach")
+    outcome: Outcome = run(rootless(*python(script(body)), **changes), **as_user)
+    assert outcome.failure is None, outcome.failure
+    return outcome.output.strip()
+
+
+def test_a_default_cell(as_user: dict[str, Any]) -> None:
+    outcome = run(rootless("id"), **as_user)
+    assert outcome.failure is None
+    assert outcome.status == 0
+    assert outcome.output.startswith("uid=1000 gid=1000")
+
+
+def test_ids_and_capabilities(as_user: dict[str, Any]) -> None:
+    with launched(rootless("sleep", "60"), **as_user) as cell:
+        assert cell.failure() is None
+        for pid in (cell.pid, cell.init(), cell.application()):
+            assert set(status_field(pid, "Uid").split()) == {str(USER)}
+            assert set(status_field(pid, "Gid").split()) == {str(GROUP)}
+            assert int(status_field(pid, "CapEff"), 16) == 0
+            assert status_field(pid, "NoNewPrivs") == "1"
+        assert int(status_field(cell.application(), "CapBnd"), 16) == 0
+
+
+def test_the_same_fences_stand(as_user: dict[str, Any], open_folder: Path) -> None:
+    file = open_folder / "file"
+    file.write_text("host")
+    for body, change in (
+        (f"open('{file}').read()", "namespaces__mount"),
+        (f"os.kill({os.getpid()}, 0)", "namespaces__pid"),
+    ):
+        assert attempt(as_user, body) in ("denied ENOENT", "denied ESRCH")
+        reached = attempt(as_user, body, **{change: False})
+        # Of another user's process one learns that it is there.
+        assert reached in ("reached", "denied EPERM")
+    assert attempt(as_user, "os.mkdir('/new')") == "denied EROFS"
+    assert attempt(as_user, "os.mkdir('/tmp/new')") == "reached"
+
+
+def test_init_cannot_be_looked_at(as_user: dict[str, Any]) -> None:
+    # Here launcher, init and application have been one user from the start.
+    assert attempt(as_user, "open('/proc/1/mem', 'rb')") == "denied ENOENT"
+    assert attempt(as_user, "check(libc.ptrace(16, 1, None, None))") == "denied EPERM"
+    visible = "open(f'/proc/{os.getppid()}/mem', 'rb')"
+    assert attempt(as_user, visible, namespaces__pid=False) == "denied EACCES"
+
+
+def test_other_ids_are_refused_with_the_reason(as_user: dict[str, Any]) -> None:
+    identity = {"uid": 1000, "gid": 1000, "host_uid": HOST_ID, "host_gid": GROUP}
+    outcome = run(rootless("true", identity=identity), **as_user)
+    assert outcome.status == 125
+    assert outcome.failure is not None
+    assert outcome.failure["step"] == "map-identity"
+    assert outcome.failure["errno"] == errno.EPERM
+    assert f"{USER} and {GROUP}" in outcome.failure["hint"]
+
+
+def test_namespaces_without_a_user_namespace(as_user: dict[str, Any]) -> None:
+    outcome = run(rootless("true", namespaces__user=False), **as_user)
+    assert outcome.failure is not None
+    assert outcome.failure["step"] == "create-namespaces"
+    assert "only root" in outcome.failure["hint"]
+
+
+def test_user_namespaces_that_are_switched_off(as_user: dict[str, Any]) -> None:
+    with sysctl("user/max_user_namespaces", "0"):
+        outcome = run(rootless("true"), **as_user)
+    assert outcome.failure is not None
+    assert outcome.failure["step"] == "create-namespaces"
+    assert "max_user_namespaces" in outcome.failure["hint"]
+
+
+def test_a_source_out_of_reach(as_user: dict[str, Any], open_folder: Path) -> None:
+    closed = open_folder / "closed"
+    (closed / "inner").mkdir(parents=True)
+    closed.chmod(0o700)
+    spec = rootless("true")
+    bind = {"source": f"{closed}/inner", "destination": "/inner", "writable": False}
+    spec["filesystem"]["binds"].append({**bind, "executable": True, "optional": False})
+    outcome = run(spec, **as_user)
+    assert outcome.failure is not None
+    assert (outcome.failure["step"], outcome.failure["errno"]) == ("open-source", errno.EACCES)
+    # Root's launcher opens it with its own privileges.
+    identity = {"uid": 1000, "gid": 1000, "host_uid": USER, "host_gid": GROUP}
+    assert run(json.loads(json.dumps({**spec, "identity": identity}))).failure is None
