@@ -526,5 +526,7 @@ pub fn shortened(text: &str, limit: usize) -> String {
     if text.len() <= limit {
         return text.to_owned();
     }
-    format!("{}…", &text[..text.floor_char_boundary(limit)])
+    let whole = |end: &usize| text.is_char_boundary(*end);
+    let end = (0..=limit).rev().find(whole).unwrap_or(0);
+    format!("{}…", &text[..end])
 }
