@@ -4,6 +4,7 @@ import os
 import stat
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.support.cell_attempts import REACHED, in_cell, on_host
@@ -11,7 +12,7 @@ from tests.support.cell_spec import HOST_ID, bind, run, run_python, specificatio
 
 pytestmark = pytest.mark.usefixtures("root")
 
-SUPERUSER = {
+SUPERUSER: dict[str, Any] = {
     "identity": {"uid": 0, "gid": 0, "host_uid": HOST_ID, "host_gid": HOST_ID},
     "protections__drop_capabilities": False,
 }

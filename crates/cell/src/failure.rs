@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use cloister_proto::messages::cell::Failure;
 use rustix::io::Errno;
 
-use crate::operation::shortened;
+use crate::description::shortened;
 
 /// The exit code where the cell could not be made, as env(1) has it for itself.
 pub const CELL_FAILED: i32 = 125;

@@ -37,6 +37,7 @@ use crate::stay::End;
 pub mod arguments;
 mod confine;
 mod construction;
+mod description;
 mod execute;
 pub mod explain;
 pub mod failure;
