@@ -91,6 +91,18 @@ impl Door {
         client
     }
 
+    /// A client whose kernel takes hardly more than this before somebody reads.
+    pub fn connect_with_receive_buffer(&self, bytes: usize) -> TcpStream {
+        use rustix::net::{AddressFamily, SocketType, connect, socket, sockopt};
+        let client = socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+        // Before connect(2): the window is agreed there.
+        sockopt::set_socket_recv_buffer_size(&client, bytes).expect("set");
+        connect(&client, &self.address).expect("connected");
+        let client = TcpStream::from(client);
+        client.set_read_timeout(Some(PATIENCE)).expect("set");
+        client
+    }
+
     /// A client and its target, relayed: the hello has arrived.
     pub fn relay(&self) -> (TcpStream, UnixStream) {
         let mut client = self.connect();
@@ -122,6 +134,17 @@ impl Door {
         target.set_read_timeout(Some(PATIENCE)).expect("set");
         target.set_write_timeout(Some(PATIENCE)).expect("set");
         target
+    }
+
+    /// Returns once the (only) worker has served every event that came before this call.
+    pub fn settle(&self) {
+        let (mut client, mut target) = self.relay();
+        for _ in 0..2 {
+            client.write_all(b"?").expect("sent");
+            target.read_exact(&mut [0]).expect("relayed");
+        }
+        drop(client);
+        assert_eq!(read_all(&target), b"");
     }
 
     pub fn statistics(&self) -> Statistics {
@@ -291,4 +314,22 @@ pub fn reset(client: TcpStream) {
 
 pub fn end_writing(socket: &TcpStream) {
     socket.shutdown(Shutdown::Write).expect("connected");
+}
+
+/// CPU time of the whole process: tests that ask for it have a file of their own.
+pub fn cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(
+        u64::try_from(time.tv_sec).expect("positive"),
+        u32::try_from(time.tv_nsec).expect("below a second"),
+    )
+}
+
+/// Lets half a second pass and demands that the process hardly ran meanwhile: not for an
+/// outcome, but long enough that a busy loop would show.
+pub fn demand_quiet() {
+    let (begin, burnt) = (Instant::now(), cpu_time());
+    std::thread::sleep(Duration::from_millis(500));
+    let (burnt, elapsed) = (cpu_time() - burnt, begin.elapsed());
+    assert!(burnt < elapsed / 10, "{burnt:?} of CPU time in {elapsed:?}");
 }
