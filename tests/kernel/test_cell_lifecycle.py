@@ -10,6 +10,7 @@ import subprocess
 import sys
 import termios
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,14 @@ FORWARDED = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGTERM", "SI
 def line(cell: Cell) -> str:
     assert cell.process.stdout is not None
     return cell.process.stdout.readline().decode().strip()
+
+
+def is_stopped(pid: int) -> bool:
+    return status_field(pid, "State").startswith("T")
+
+
+def has_one_child(pid: int) -> bool:
+    return len(children(pid)) == 1
 
 
 def open_descriptors() -> list[str]:
@@ -104,7 +113,7 @@ def test_it_stops_and_goes_on() -> None:
         application = cell.application()
         cell.process.send_signal(signal.SIGTSTP)
         for pid in (cell.pid, application):
-            wait_until(lambda pid=pid: status_field(pid, "State").startswith("T"), what="the stop")
+            wait_until(partial(is_stopped, pid), what="the stop")
         cell.process.send_signal(signal.SIGCONT)
         assert line(cell) == "SIGCONT"
         cell.process.send_signal(signal.SIGUSR1)
@@ -157,7 +166,7 @@ def test_orphans_are_reaped() -> None:
             assert cell.failure() is None
             assert line(cell) == "made"
             init = cell.init()
-            wait_until(lambda init=init: len(children(init)) == 1, what="one child of init")
+            wait_until(partial(has_one_child, init), what="one child of init")
 
 
 def test_what_the_application_leaves_behind_ends_with_it() -> None:
