@@ -77,7 +77,7 @@ def build_cell(
     binds, links = view.system_view()
     if python:
         binds += view.python_view()
-    if working_directory is None:
+    if working_directory is None and app.directory is not None:
         binds.append(view.application_folder(app.name, app.directory))
     binds += [
         Bind(bind.source, bind.destination, bind.writable, bind.executable, bind.optional)
@@ -100,7 +100,7 @@ def build_cell(
                 credentials=bool(secrets),
                 notify=notify_socket is not None,
             ),
-            working_directory=working_directory or os.path.normpath(app.directory),
+            working_directory=working_directory or os.path.normpath(app.directory or "/"),
             hostname=app.name,
             identity=Identity(view.USER_ID, view.USER_ID, identity.uid, identity.gid),
             namespaces=Namespaces(

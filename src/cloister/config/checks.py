@@ -41,7 +41,7 @@ def check(snapshot: Snapshot, checked: Checked, report: Report, *, home: str | N
         _reachable(snapshot, checked, report)
     _ids(snapshot, report)
     for app in snapshot.apps:
-        _directories(app, snapshot.paths, report, home)
+        _directories(app, snapshot, report, home)
         _binds(app, snapshot.paths, report, home)
 
 
@@ -173,8 +173,10 @@ def _ids(snapshot: Snapshot, report: Report) -> None:
         )
 
 
-def _directories(app: App, paths: Paths, report: Report, home: str | None) -> None:
+def _directories(app: App, snapshot: Snapshot, report: Report, home: str | None) -> None:
     path: KeyPath = ("apps", app.name, "directory")
+    if app.directory is None:
+        return
     if is_broad(app.directory, home):
         report.add(
             Code.BROAD_DIRECTORY,
@@ -184,11 +186,21 @@ def _directories(app: App, paths: Paths, report: Report, home: str | None) -> No
             hint=f'give it a folder of its own, for example directory = "/srv/{app.name}"',
         )
         return
-    _overlap(app.directory, "directory", path, paths, report)
+    if len(snapshot.apps) > 1 and _is_below(snapshot.source, (app.directory,)):
+        report.add(
+            Code.SHARED_DIRECTORY,
+            f"the application {app.name} could read {snapshot.source}",
+            path,
+            why=f"it lies in its folder, {app.directory}, and holds other applications' settings",
+            hint=f'give it a folder of its own, for example directory = "{app.name}"',
+        )
+    _overlap(app.directory, "directory", path, snapshot.paths, report)
 
 
 def _binds(app: App, paths: Paths, report: Report, home: str | None) -> None:
-    seen: dict[str, KeyPath] = {app.directory: ("apps", app.name, "directory")}
+    seen: dict[str, KeyPath] = {}
+    if app.directory is not None:
+        seen[app.directory] = ("apps", app.name, "directory")
     for index, bind in enumerate(app.binds):
         path: KeyPath = ("apps", app.name, "binds", index)
         if is_broad(bind.source, home):

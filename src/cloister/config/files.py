@@ -36,16 +36,8 @@ def check(snapshot: Snapshot, report: Report, *, uid: int, home: str | None) -> 
 
 def _app(app: App, report: Report, home: str | None) -> None:
     path: KeyPath = ("apps", app.name)
-    if _folder(app.directory, (*path, "directory"), report):
-        real = os.path.realpath(app.directory)
-        if real != app.directory and is_broad(real, home):
-            report.add(
-                Code.BROAD_DIRECTORY,
-                f"{app.directory} is a link to {real}, too much for the application {app.name}",
-                (*path, "directory"),
-                why="the whole folder becomes readable in its cell",
-                hint="give it a folder of its own",
-            )
+    if app.directory is None or _folder(app.directory, (*path, "directory"), report):
+        _not_broad_by_link(app, (*path, "directory"), report, home)
         if isinstance(app.program, CommandProgram):
             _program(app, app.program, (*path, "command"), report)
     for credential in app.credentials:
@@ -75,8 +67,24 @@ def _app(app: App, report: Report, home: str | None) -> None:
             )
 
 
+def _not_broad_by_link(app: App, path: KeyPath, report: Report, home: str | None) -> None:
+    if app.directory is None:
+        return
+    real = os.path.realpath(app.directory)
+    if real != app.directory and is_broad(real, home):
+        report.add(
+            Code.BROAD_DIRECTORY,
+            f"{app.directory} is a link to {real}, too much for the application {app.name}",
+            path,
+            why="the whole folder becomes readable in its cell",
+            hint="give it a folder of its own",
+        )
+
+
 def _readable_in_cell(app: App, ids: IdRange, report: Report) -> None:
     """An application of root's supervisor is a user of its own, to whom its folder is foreign."""
+    if app.directory is None:
+        return
     try:
         status = Path(app.directory).stat()
     except OSError:
@@ -144,7 +152,9 @@ def _program(app: App, program: CommandProgram, path: KeyPath, report: Report) -
 
 def _on_host(app: App, inside: str, *, leave_out: Bind | None = None) -> str | None:
     """The host's path of what the cell sees at ``inside``; the innermost mount counts."""
-    views = [(folder, folder) for folder in (*SYSTEM_FOLDERS, app.directory)]
+    views = [(folder, folder) for folder in SYSTEM_FOLDERS]
+    if app.directory is not None:
+        views.append((app.directory, app.directory))
     views += [(bind.destination, bind.source) for bind in app.binds if bind != leave_out]
     for destination, source in sorted(views, key=lambda view: -len(view[0])):
         if inside == destination or inside.startswith(destination + "/"):

@@ -48,6 +48,7 @@ class Code(StrEnum):
     UNREACHABLE_APP = "unreachable-app"
     TOO_FEW_IDS = "too-few-ids"
     BROAD_DIRECTORY = "broad-directory"
+    SHARED_DIRECTORY = "shared-directory"
     OVERLAPPING_DIRECTORY = "overlapping-directory"
     PROTECTED_DESTINATION = "protected-destination"
     # What the settings name, on this machine.

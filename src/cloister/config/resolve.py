@@ -196,7 +196,7 @@ class _Resolver:
         apps = []
         for name, table in file.apps.items():
             path: KeyPath = ("apps", name)
-            directory = self._absolute(table.directory or ".")
+            directory = self._directory(table)
             program = self._program(path, table, directory)
             self._check_credentials(path, table)
             apps.append(self._app(name, table, directory, program or _NO_PROGRAM))
@@ -212,7 +212,15 @@ class _Resolver:
                     hint="remove `tls`, or give the credential another name",
                 )
 
-    def _app(self, name: str, table: AppTable, directory: str, program: Program) -> App:
+    def _directory(self, table: AppTable) -> str | None:
+        if table.directory is not None:
+            return self._absolute(table.directory)
+        # A program of the system needs no folder, and what no cell sees nobody reads there.
+        program = table.command[0] if table.command else "."
+        relative = "/" in program and not program.startswith("/")
+        return self._absolute(".") if table.python is not None or relative else None
+
+    def _app(self, name: str, table: AppTable, directory: str | None, program: Program) -> App:
         default = Readiness.NOTIFY if isinstance(program, PythonProgram) else Readiness.ACCEPT
         return App(
             name=name,
@@ -233,7 +241,7 @@ class _Resolver:
             tmp_size=table.tmp_size,
         )
 
-    def _program(self, path: KeyPath, table: AppTable, directory: str) -> Program | None:
+    def _program(self, path: KeyPath, table: AppTable, directory: str | None) -> Program | None:
         hint = 'for example python = "blog:app", or command = ["/srv/blog/server"]'
         if table.python is not None and table.command is not None:
             self._report.add(
@@ -242,6 +250,14 @@ class _Resolver:
                 (*path, "command"),
                 why="an application is one program",
                 hint="remove one of them",
+            )
+        if table.python is not None and table.send_proxy != "none":
+            self._report.add(
+                Code.CONFLICTING_KEYS,
+                "`send-proxy` does not go with `python`",
+                (*path, "send-proxy"),
+                why="the server that Cloister brings takes a PROXY header for a broken request",
+                hint="remove it; a `command` that understands the header may have it",
             )
         if table.python is not None:
             module, _, attribute = table.python.partition(":")
@@ -254,7 +270,9 @@ class _Resolver:
             )
         return None
 
-    def _command(self, path: KeyPath, command: list[str], directory: str) -> CommandProgram | None:
+    def _command(
+        self, path: KeyPath, command: list[str], directory: str | None
+    ) -> CommandProgram | None:
         program, *arguments = command
         if not program:
             self._report.add(
@@ -265,7 +283,7 @@ class _Resolver:
             )
             return None
         if "/" in program:
-            found: str | None = _normal(PurePosixPath(directory) / program)
+            found: str | None = _normal(PurePosixPath(directory or "/") / program)
         else:
             found = self._surroundings.find_program(program)
         if found is None:

@@ -258,7 +258,9 @@ class AppTable(Table):
         "secrets are beside it.",
         example='"/srv/blog"',
         default=None,
-        default_text="the configuration file's folder",
+        default_text="the configuration file's folder for `python` and for a command given by "
+        "a relative path, where it is the only application; otherwise none, and the working "
+        "directory is `/`",
     )
     hosts: forms.Hosts = setting(
         "The TLS server names that lead here: a name, `*.PARENT` for every name one label "

@@ -73,9 +73,9 @@ class App:
     name: str
     """Lower-case letters, digits and inner hyphens, at most 63: it is a host name too."""
     program: Program
-    directory: str
+    directory: str | None
     """The application's folder on the host: read-only in the cell at the same path, and its
-    working directory there."""
+    working directory there. ``None``: it sees no folder, and its working directory is ``/``."""
     hosts: tuple[str, ...] = ()
     """Canonical names, ``*.parent`` or ``*``."""
     tls: Tls | None = None

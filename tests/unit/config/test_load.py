@@ -121,7 +121,7 @@ tmp-size = "1G"
 def test_nothing_given_but_what_has_to_be() -> None:
     snapshot = resolved(
         LISTENER
-        + '[apps.a]\npython = "x.y:z"\nhosts = ["a"]\n'
+        + '[apps.a]\npython = "x.y:z"\ndirectory = "a"\nhosts = ["a"]\n'
         + '[apps.b]\ncommand = ["php-fpm"]\nhosts = ["b"]\n'
     )
     assert snapshot.paths == Paths("/run/cloister", "/var/lib/cloister")
@@ -131,10 +131,16 @@ def test_nothing_given_but_what_has_to_be() -> None:
     assert listener.route == ServerNameRoute(None)
     assert listener.socket == SocketOptions()
     assert listener.limits == ListenerLimits()
-    python = App("a", PythonProgram("x.y", "z"), "/srv/site", ("a",), ready=Readiness.NOTIFY)
-    command = App("b", CommandProgram(("/usr/sbin/php-fpm",)), "/srv/site", ("b",))
+    python = App("a", PythonProgram("x.y", "z"), "/srv/site/a", ("a",), ready=Readiness.NOTIFY)
+    command = App("b", CommandProgram(("/usr/sbin/php-fpm",)), None, ("b",))
     assert snapshot.apps == (python, command)
     assert command.ready is Readiness.ACCEPT
+
+
+def test_the_only_application_s_folder_is_the_configuration_s() -> None:
+    for program in ('python = "x:y"', 'command = ["./server"]'):
+        (app,) = resolved(LISTENER + f'[apps.a]\n{program}\nhosts = ["a"]\n').apps
+        assert app.directory == "/srv/site"
 
 
 def test_nginx_before_one_unix_socket() -> None:
