@@ -78,6 +78,11 @@ def cell_processes() -> list[str]:
     return found
 
 
+def await_none() -> None:
+    """Waits until the cells of the tests before are gone: a killed launcher waits for none."""
+    wait_until(lambda: cell_processes() == [], what="no process of the cell")
+
+
 @pytest.mark.parametrize("code", [0, 1, 3, 125, 126, 127, 255])
 def test_exit_codes(code: int) -> None:
     outcome = run(specification("sh", "-c", f"exit {code}"))
@@ -170,6 +175,7 @@ def test_orphans_are_reaped() -> None:
 
 
 def test_what_the_application_leaves_behind_ends_with_it() -> None:
+    await_none()
     script = "import os, time\nif os.fork(): os._exit(4)\nos.setsid(); time.sleep(60)"
     assert run_python(script).status == 4
     assert cell_processes() == []
@@ -183,7 +189,19 @@ def test_the_cell_ends_with_launcher_and_init(victim: str, pid_namespace: bool) 
         pid = cell.pid if victim == "launcher" else cell.init()
         os.kill(pid, signal.SIGKILL)
         assert cell.finish() == -signal.SIGKILL
-        wait_until(lambda: cell_processes() == [], what="no process of the cell")
+        await_none()
+
+
+def test_the_cell_ends_with_the_launcher_even_when_init_is_stopped() -> None:
+    # Init cannot see that the line to the launcher has ended: the kernel must end it.
+    with launched(specification("sleep", "60")) as cell:
+        assert cell.failure() is None
+        init = cell.init()
+        os.kill(init, signal.SIGSTOP)
+        wait_until(partial(is_stopped, init), what="the stop")
+        os.kill(cell.pid, signal.SIGKILL)
+        assert cell.finish() == -signal.SIGKILL
+        await_none()
 
 
 def test_it_ends_with_its_parent() -> None:
@@ -208,10 +226,11 @@ def test_it_ends_with_its_parent() -> None:
         if survives:
             assert "sleep" in "".join(cell_processes())
             os.kill(cell, signal.SIGKILL)
-        wait_until(lambda: cell_processes() == [], what="no process of the cell")
+        await_none()
 
 
 def test_nothing_is_left_after_a_hundred_cells() -> None:
+    await_none()
     mounts = Path("/proc/self/mountinfo").read_text()
     descriptors = open_descriptors()
     spec = specification("true")

@@ -95,14 +95,11 @@ pub fn clone_process(namespaces: NewNamespaces) -> io::Result<Process> {
             size_of::<CloneArguments>(),
         )
     };
-    match i32::try_from(result) {
-        Ok(0) => Ok(Process::Child),
-        Ok(id) => match Pid::from_raw(id) {
-            Some(id) if result > 0 => Ok(Process::Parent(id)),
-            _ => Err(io::Error::last_os_error()),
-        },
-        Err(_) => Err(io::Error::from_raw_os_error(libc::EOVERFLOW)),
+    if result < 0 {
+        return Err(io::Error::last_os_error());
     }
+    let id = i32::try_from(result).map_err(|_| io::Error::from_raw_os_error(libc::EOVERFLOW))?;
+    Ok(Pid::from_raw(id).map_or(Process::Child, Process::Parent))
 }
 
 #[cfg(test)]
@@ -123,6 +120,28 @@ mod tests {
                 assert_eq!(status.exit_status(), Some(7));
             }
         }
+    }
+
+    #[test]
+    fn what_is_not_permitted_is_an_error() {
+        // SAFETY: fork(3) leaves the allocator usable in the child, which ends by _exit(2).
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            let nobody = rustix::process::Uid::from_raw(65534);
+            let _ = rustix::thread::set_thread_res_uid(nobody, nobody, nobody);
+            let hostname_alone = NewNamespaces {
+                uts: true,
+                ..NewNamespaces::default()
+            };
+            let refused = clone_process(hostname_alone)
+                .is_err_and(|error| error.raw_os_error() == Some(libc::EPERM));
+            // SAFETY: as above.
+            unsafe { libc::_exit(i32::from(!refused)) };
+        }
+        let (_, status) = waitpid(Pid::from_raw(child), WaitOptions::empty())
+            .expect("the child is ours")
+            .expect("it has ended");
+        assert_eq!(status.exit_status(), Some(0));
     }
 
     #[test]
