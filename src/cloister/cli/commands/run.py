@@ -49,16 +49,21 @@ async def _run(wanted: one_command.OneCommand, identity: "HostIdentity") -> int:
     starting = asyncio.ensure_future(CellProcess.start(one_command.build(wanted, identity)))
     early: list[int] = []
 
-    def give_up(signum: int) -> None:
+    def keep(signum: int) -> None:
+        # The command may run already, unknown to us: what came meanwhile is for it. Whoever
+        # insists wants no command at all.
         early.append(signum)
-        starting.cancel()
+        if len([signum for signum in early if signum in ENDING]) > 1:
+            starting.cancel()
 
-    for ending in ENDING:
-        loop.add_signal_handler(ending, give_up, ending)
+    for forwarded in FORWARDED:
+        loop.add_signal_handler(forwarded, keep, forwarded)
     try:
         cell = await starting
     except asyncio.CancelledError:
         return -early[0]
     for forwarded in FORWARDED:
         loop.add_signal_handler(forwarded, cell.signal, forwarded)
+    for signum in early:
+        cell.signal(signum)
     return await cell.wait()
