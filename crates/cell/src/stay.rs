@@ -11,7 +11,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use cloister_sys::signals::{PendingSignal, SignalDescriptor};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, getpid, kill_process, wait, waitpid};
+use rustix::process::{
+    Pid, Signal, WaitOptions, WaitStatus, getpid, kill_process, kill_process_group, wait, waitpid,
+};
 
 /// The signals that are passed on to the application.
 const FORWARDED: [Signal; 9] = [
@@ -23,6 +25,15 @@ const FORWARDED: [Signal; 9] = [
     Signal::TERM,
     Signal::CONT,
     Signal::TSTP,
+    Signal::WINCH,
+];
+
+/// Those of them that a terminal's keys and its size send, and what continues a stopped job.
+const TERMINAL: [Signal; 5] = [
+    Signal::INT,
+    Signal::QUIT,
+    Signal::STOP,
+    Signal::CONT,
     Signal::WINCH,
 ];
 
@@ -214,8 +225,14 @@ fn forward(application: Pid, number: i32) {
         .chain([Signal::STOP])
         .find(|signal| signal.as_raw() == number);
     if let Some(signal) = signal {
+        // A terminal sends these to its whole foreground group: a shell that is interrupted
+        // leaves it to the program that it waits for to end. Without a session of its own
+        // the application leads no group, and is sent the signal alone.
+        let whole_group = TERMINAL.contains(&signal);
         // It may have ended meanwhile; its SIGCHLD then waits to be read.
-        let _ = kill_process(application, signal);
+        if !whole_group || kill_process_group(application, signal).is_err() {
+            let _ = kill_process(application, signal);
+        }
     }
 }
 
