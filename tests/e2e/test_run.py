@@ -203,12 +203,18 @@ def test_binds_and_the_directory(tmp_path: Path) -> None:
 
 def test_errors_of_the_launch_say_which_step() -> None:
     done = run("--", "/no/such/program")
-    assert done.returncode == 1
+    assert done.returncode == 127
     assert "the cell of run could not be made" in done.stderr
     assert "No such file or directory (ENOENT)" in done.stderr
     done = run("--", "no-such-program")
-    assert done.returncode == 1
+    assert done.returncode == 127
     assert "no-such-program" in done.stderr
+    done = run("--", "/etc/passwd")
+    assert done.returncode == 126
+    assert "(EACCES)" in done.stderr
+    done = run("--directory", "/usr", "--bind", "/etc/hostname:/usr/no/such/place", "--", "true")
+    assert done.returncode == 1
+    assert "/usr/no/such/place does not exist" in done.stderr
 
 
 @pytest.mark.parametrize("name", ["TERM", "INT", "HUP", "USR1"])

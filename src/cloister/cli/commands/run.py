@@ -1,12 +1,14 @@
 """``cloister run``: one command in a default cell, in the foreground."""
 
 import asyncio
+import errno
 import signal
 from typing import TYPE_CHECKING
 
 import click
 
-from cloister.cli import one_command
+from cloister.cli import one_command, output
+from cloister.model.errors import CellError
 
 if TYPE_CHECKING:
     from cloister.model.isolation import HostIdentity
@@ -29,7 +31,8 @@ def command(
     """Run COMMAND in a default cell: no network, no files but the system's, no rights.
 
     Input and output stay as they are. Exits as COMMAND does, with 128 plus the signal's
-    number where a signal ended it. Signals, Ctrl-C too, go to COMMAND.
+    number where a signal ended it, 127 where there is no such program and 126 where it
+    cannot be executed. Signals, Ctrl-C too, go to COMMAND.
 
     \b
     Examples:
@@ -38,7 +41,14 @@ def command(
     """
     wanted = one_command.parse(command_line, binds, environment, directory)
     with one_command.identity() as identity:
-        status = asyncio.run(_run(wanted, identity))
+        try:
+            status = asyncio.run(_run(wanted, identity))
+        except CellError as error:
+            if error.step != "execute":
+                raise
+            # As a shell says it, and cloister-cell too.
+            output.print_error(error)
+            return 127 if error.errno == errno.ENOENT else 126
     return status if status >= 0 else 128 - status
 
 
