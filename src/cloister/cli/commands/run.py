@@ -58,22 +58,26 @@ async def _run(wanted: one_command.OneCommand, identity: "HostIdentity") -> int:
     loop = asyncio.get_running_loop()
     starting = asyncio.ensure_future(CellProcess.start(one_command.build(wanted, identity)))
     early: list[int] = []
+    cell: CellProcess | None = None
 
-    def keep(signum: int) -> None:
+    # One handler for both times: the loop runs a handler that it has chosen already even
+    # where another one takes its place meanwhile.
+    def take(signum: int) -> None:
+        if cell is not None:
+            cell.signal(signum)
+            return
         # The command may run already, unknown to us: what came meanwhile is for it. Whoever
         # insists wants no command at all.
         early.append(signum)
         if len([signum for signum in early if signum in ENDING]) > 1:
             starting.cancel()
 
-    for forwarded in FORWARDED:
-        loop.add_signal_handler(forwarded, keep, forwarded)
+    for signum in FORWARDED:
+        loop.add_signal_handler(signum, take, signum)
     try:
         cell = await starting
     except asyncio.CancelledError:
         return -early[0]
-    for forwarded in FORWARDED:
-        loop.add_signal_handler(forwarded, cell.signal, forwarded)
-    for signum in early:
-        cell.signal(signum)
+    for number in early:
+        cell.signal(number)
     return await cell.wait()
