@@ -13,8 +13,10 @@ pub fn block_signals() -> Result<SignalDescriptor, String> {
     SignalDescriptor::block(&stop).map_err(|error| format!("cannot block signals: {error}"))
 }
 
-/// As many descriptors as the system allows: each relayed connection takes two.
-pub fn raise_descriptor_limit() {
+/// Takes as many descriptors as the system allows, since each relayed connection needs two;
+/// returns how many that are.
+#[must_use]
+pub fn raise_descriptor_limit() -> usize {
     let limit = getrlimit(Resource::Nofile);
     // Raising the soft limit to the hard one needs no privilege; should it fail, the old
     // limit serves, and reaching it pauses the listeners.
@@ -25,6 +27,11 @@ pub fn raise_descriptor_limit() {
             maximum: limit.maximum,
         },
     );
+    getrlimit(Resource::Nofile)
+        .current
+        .map_or(usize::MAX, |limit| {
+            usize::try_from(limit).unwrap_or(usize::MAX)
+        })
 }
 
 /// CPUs that the kernel runs, wherever this process may run.
@@ -46,6 +53,18 @@ fn count_cpus(list: &str) -> usize {
     list.split(',').filter_map(range).sum()
 }
 
+/// Descriptors that workers hold for a moment: a lookup's folder, an accepted client.
+const MOMENTARY: usize = 16;
+
+/// For how many connections `limit` descriptors are enough: two for each, after those `open`
+/// for good, those held for a moment, and `pipes` descriptors of pipes, which are dispensable
+/// and get at most a quarter.
+#[must_use]
+pub fn connection_capacity(limit: usize, open: usize, pipes: usize) -> usize {
+    let rest = limit.saturating_sub(open.saturating_add(MOMENTARY));
+    (rest - pipes.min(rest / 4)) / 2
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -55,5 +74,12 @@ mod tests {
         for (list, count) in [("0", 1), ("0-1", 2), ("0-3,8", 5), ("", 0)] {
             assert_eq!(count_cpus(list), count, "{list}");
         }
+    }
+
+    #[test]
+    fn two_descriptors_for_each_connection() {
+        assert_eq!(connection_capacity(1024, 16, 64), (1024 - 16 - 16 - 64) / 2);
+        assert_eq!(connection_capacity(60, 12, 64), (32 - 8) / 2);
+        assert_eq!(connection_capacity(10, 12, 64), 0);
     }
 }

@@ -21,7 +21,7 @@ use crate::process;
 use crate::runtime::Runtime;
 use crate::snapshot::Books;
 use crate::spin::Spin;
-use crate::workers::Workers;
+use crate::workers::{Means, Workers};
 
 /// How long open connections may go on after the supervisor's end or a signal.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -39,11 +39,14 @@ pub fn run(options: &Serve) -> Result<(), String> {
         Control::new(socket).map_err(|error| format!("--control-fd {number}: {error}"))?;
     let sink = Sink::new(io::stdout()).map_err(|error| format!("standard output: {error}"))?;
     let signals = process::block_signals()?;
-    process::raise_descriptor_limit();
+    let descriptors = process::raise_descriptor_limit();
     let user = options.user.as_deref().map(User::parse).transpose()?;
-    let cpus = process::cpus_online();
+    let means = Means {
+        spin: Spin::new(process::cpus_online() > 1),
+        descriptors,
+    };
     let protections = confine::confine(user, options.die_with_parent)?;
-    let mut server = Server::new(control, signals, sink, Spin::new(cpus > 1));
+    let mut server = Server::new(control, signals, sink, means);
     server.serve(protections);
     Ok(())
 }
@@ -56,7 +59,7 @@ struct Server {
     books: Books,
     workers: Option<Workers>,
     draining: bool,
-    spin: Spin,
+    means: Means,
 }
 
 /// What woke the main thread.
@@ -66,7 +69,7 @@ struct Woken {
 }
 
 impl Server {
-    fn new(control: Control, signals: SignalDescriptor, sink: Arc<Sink>, spin: Spin) -> Self {
+    fn new(control: Control, signals: SignalDescriptor, sink: Arc<Sink>, means: Means) -> Self {
         Self {
             control,
             signals,
@@ -75,7 +78,7 @@ impl Server {
             books: Books::default(),
             workers: None,
             draining: false,
-            spin,
+            means,
         }
     }
 
@@ -177,7 +180,7 @@ impl Server {
         }
         let runtime = Arc::new(self.books.build(&snapshot, descriptors, &self.running)?);
         if self.workers.is_none() {
-            let workers = Workers::start(number, &self.sink, &self.spin)
+            let workers = Workers::start(number, &self.sink, &self.means)
                 .map_err(|error| format!("workers: cannot start {number} threads: {error}"))?;
             self.workers = Some(workers);
         }

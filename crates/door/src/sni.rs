@@ -17,7 +17,7 @@ use crate::route::hosts_directory::HostsDirectory;
 use crate::runtime::{Limits, Listener, Route, Runtime, Terms};
 use crate::spin::Spin;
 use crate::stats::ListenerCounters;
-use crate::workers::Workers;
+use crate::workers::{Means, Workers};
 
 /// Serves until a signal to stop, then until the last connection has ended or the drain's
 /// time is over.
@@ -30,7 +30,7 @@ pub fn run(options: &Sni) -> Result<(), String> {
     let directory = open_hosts(options)?;
     let sink = Sink::new(io::stdout()).map_err(|error| format!("standard output: {error}"))?;
     let signals = process::block_signals()?;
-    process::raise_descriptor_limit();
+    let descriptors = process::raise_descriptor_limit();
     let mut runtime = Runtime {
         generation: 1,
         log_connections: options.log_connections,
@@ -42,7 +42,10 @@ pub fn run(options: &Sni) -> Result<(), String> {
             .push(listener(options, id, passed, &directory)?);
     }
     let user = user(options)?;
-    let spin = Spin::new(process::cpus_online() > 1);
+    let means = Means {
+        spin: Spin::new(process::cpus_online() > 1),
+        descriptors,
+    };
     let number = options.workers.map_or_else(cpus, usize::from);
     for protection in confine::confine(user, false)? {
         if !protection.active {
@@ -50,7 +53,7 @@ pub fn run(options: &Sni) -> Result<(), String> {
             eprintln!("cloister-door: without protection {name:?}: {detail}");
         }
     }
-    let workers = Workers::start(number, &sink, &spin)
+    let workers = Workers::start(number, &sink, &means)
         .map_err(|error| format!("cannot start threads: {error}"))?;
     if !workers.apply(&Arc::new(runtime)) {
         return Err("the worker threads do not start".to_owned());

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -14,6 +14,7 @@ use rustix::event::{EventfdFlags, eventfd};
 use crate::clock::Moment;
 use crate::log::{Log, Sink};
 use crate::pipes;
+use crate::process;
 use crate::runtime::Runtime;
 use crate::spin::Spin;
 use crate::stats::{self, WorkerCounters};
@@ -27,10 +28,22 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// What a worker's thread needs of the stack: it keeps its buffers on the heap.
 const STACK: usize = 128 * 1024;
 
+/// Descriptors of one worker: its epoll set and its mailbox.
+const OWN: usize = 2;
+
 struct Hand {
     mailbox: Arc<Mailbox>,
     counters: Arc<WorkerCounters>,
     thread: JoinHandle<()>,
+}
+
+/// What the machine offers; to be found out before the process is confined.
+#[derive(Clone, Debug)]
+pub struct Means {
+    /// Whether and how much to poll.
+    pub spin: Spin,
+    /// Descriptors that the process may have open.
+    pub descriptors: usize,
 }
 
 /// The worker threads and the way to command them.
@@ -48,10 +61,15 @@ impl Workers {
     /// # Errors
     ///
     /// Those of starting threads and opening their descriptors.
-    pub fn start(number: usize, sink: &Arc<Sink>, spin: &Spin) -> io::Result<Self> {
+    pub fn start(number: usize, sink: &Arc<Sink>, means: &Means) -> io::Result<Self> {
         let number = number.max(1);
         let mut hands = Vec::with_capacity(number);
         let ended = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+        // The kernel gives out the lowest free number, so the newest one tells how many are
+        // open; /proc/self/fd is closed to a process that may not be dumped.
+        let open = usize::try_from(ended.as_raw_fd()).unwrap_or(0) + 1;
+        let capacity =
+            process::connection_capacity(means.descriptors, open + OWN * number, 2 * pipes::LIMIT);
         for index in 0..number {
             let mailbox = Arc::new(Mailbox::new()?);
             let counters = Arc::new(WorkerCounters::default());
@@ -61,7 +79,8 @@ impl Workers {
                 Arc::clone(&counters),
                 log,
                 (pipes::LIMIT / number).max(1),
-                spin.clone(),
+                (capacity / number).max(1),
+                means.spin.clone(),
             )?;
             let thread = std::thread::Builder::new()
                 .name(format!("worker-{index}"))

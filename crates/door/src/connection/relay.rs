@@ -147,6 +147,13 @@ impl Connection {
 
     fn broken(&self, side: Side, error: Errno) -> End {
         match side {
+            // A client that has said its last word and closed, which is how most end TLS: the
+            // target's farewell then meets a reset. Nothing that it wanted is missing.
+            Side::Client if self.up.finished() => {
+                let mut end = End::new(Outcome::Complete);
+                end.reason = Some("the client closed before the target's end".into());
+                end
+            }
             Side::Client => End::broken(Outcome::ClientAborted, format!("the client: {error}")),
             Side::Target => End::broken(Outcome::TargetAborted, format!("the target: {error}")),
         }

@@ -41,7 +41,11 @@ impl Supervisor {
             let signals = SignalDescriptor::block(&[]).expect("a descriptor");
             let control = Control::new(theirs).expect("a SEQPACKET socket");
             let sink = Sink::new(&writer).expect("a sink");
-            Server::new(control, signals, sink, Spin::new(false)).serve(Vec::new());
+            let means = Means {
+                spin: Spin::new(false),
+                descriptors: usize::MAX,
+            };
+            Server::new(control, signals, sink, means).serve(Vec::new());
         });
         let supervisor = Self {
             socket,

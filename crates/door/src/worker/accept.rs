@@ -28,6 +28,12 @@ impl Worker {
         };
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         for _ in 0..ACCEPT {
+            // One that finds no descriptor for its target later would be refused; in the
+            // queue it waits for one that ends, or for another worker.
+            if self.connections.len() >= self.capacity {
+                self.rest();
+                return;
+            }
             match acceptfrom_with(&listener.socket.descriptor, flags) {
                 Ok((socket, address)) => self.begin(socket, address, &listener),
                 Err(Errno::AGAIN) => return,

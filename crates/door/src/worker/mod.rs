@@ -47,6 +47,8 @@ pub struct Worker {
     log: Log,
     /// Sockets in the epoll set.
     listening: Vec<Arc<ListeningSocket>>,
+    /// How many connections it may hold: each needs two descriptors in the end.
+    capacity: usize,
     /// Listeners out of the epoll set until this moment: no descriptors were left.
     resting: Option<Moment>,
     draining: Option<Moment>,
@@ -55,7 +57,8 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// A worker without listeners. `pipes` is its share of the process's pipes.
+    /// A worker without listeners. `pipes` is its share of the process's pipes, `capacity`
+    /// of the connections for which the process has descriptors.
     ///
     /// # Errors
     ///
@@ -65,6 +68,7 @@ impl Worker {
         counters: Arc<WorkerCounters>,
         log: Log,
         pipes: usize,
+        capacity: usize,
         spin: Spin,
     ) -> Result<Self, Errno> {
         let shared = Shared::new(counters, pipes)?;
@@ -76,6 +80,7 @@ impl Worker {
             mailbox,
             log,
             listening: Vec::new(),
+            capacity,
             resting: None,
             draining: None,
             spin,

@@ -16,7 +16,7 @@ use cloister_door::runtime::{Limits, Listener, Route, Runtime, Terms};
 use cloister_door::spin::Spin;
 use cloister_door::stats::ListenerCounters;
 use cloister_door::target::Target;
-use cloister_door::workers::Workers;
+use cloister_door::workers::{Means, Workers};
 use cloister_proto::messages::door::{self, ConnectionRecord, SendProxy, Statistics};
 
 /// How long anything in a test may take.
@@ -70,7 +70,11 @@ impl Door {
         let runtime = Arc::new(runtime(plan, listener, 1, &path));
         let (records, writer) = std::io::pipe().expect("a pipe");
         let sink = Sink::new(&writer).expect("a sink");
-        let workers = Workers::start(plan.workers, &sink, &Spin::new(true)).expect("threads");
+        let means = Means {
+            spin: Spin::new(true),
+            descriptors: usize::MAX,
+        };
+        let workers = Workers::start(plan.workers, &sink, &means).expect("threads");
         assert!(workers.apply(&runtime));
         Self {
             workers,

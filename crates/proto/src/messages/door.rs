@@ -281,7 +281,8 @@ pub struct AppStatistics {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
-    /// Both sides closed, each after its last byte.
+    /// Both sides closed, each after its last byte; or the client, after its last byte, closed
+    /// without waiting for the target's end.
     Complete,
     /// The client reset the connection or vanished.
     ClientAborted,
@@ -323,7 +324,8 @@ pub struct ConnectionRecord {
     pub alpn: Vec<String>,
     /// The application, where the table routed.
     pub app: Option<String>,
-    /// The target, where one was chosen: `unix:/path`, `unix:@name`.
+    /// The target, where one was chosen: `unix:/path`, `unix:@name`; for a name of the hosts
+    /// directory the socket that was looked for, there or not.
     pub target: Option<String>,
     /// Bytes from the client to the target.
     pub bytes_to_target: u64,
