@@ -22,10 +22,14 @@ SYSTEM_FILES = (
     "/etc/ld.so.cache",
     "/etc/localtime",
     "/etc/mime.types",
-    "/etc/pki",
+    # Not /etc/pki and /etc/ssl as a whole: private keys lie beside the certificates.
+    "/etc/pki/ca-trust/extracted",
+    "/etc/pki/tls/certs",
+    "/etc/pki/tls/openssl.cnf",
     "/etc/protocols",
     "/etc/services",
-    "/etc/ssl",
+    "/etc/ssl/certs",
+    "/etc/ssl/openssl.cnf",
 )
 """Seen where the host has them."""
 
