@@ -63,14 +63,6 @@ impl Poll {
         )?)
     }
 
-    /// Waits for `descriptor` no longer.
-    ///
-    /// # Errors
-    /// As epoll_ctl(2).
-    pub fn remove(&self, descriptor: impl AsFd) -> Result<()> {
-        Ok(epoll::delete(&self.set, descriptor)?)
-    }
-
     /// Waits until something can be done and puts its numbers into `ready`.
     ///
     /// # Errors

@@ -25,7 +25,7 @@ pub fn short(peer: &Peer, count: usize, parallel: usize) -> Result<Value> {
         for number in 0..parallel.min(count) {
             let socket = peer.open(&hello)?;
             poll.add(&socket, number, EventFlags::IN)?;
-            open.push((socket, 0_u64));
+            open.push(Some((socket, 0_u64)));
             left -= 1;
         }
         let mut running = open.len();
@@ -33,7 +33,9 @@ pub fn short(peer: &Peer, count: usize, parallel: usize) -> Result<Value> {
         while running > 0 {
             poll.wait(Some(peer.deadline), &mut ready)?;
             for &number in &ready {
-                let (socket, position) = &mut open[number];
+                let Some((socket, position)) = &mut open[number] else {
+                    continue;
+                };
                 while let Some(bytes) = receive(&*socket, &mut buffer)? {
                     if bytes > 0 {
                         ensure!(
@@ -47,14 +49,15 @@ pub fn short(peer: &Peer, count: usize, parallel: usize) -> Result<Value> {
                         *position == REPLY_LENGTH,
                         "the reply ends after {position} bytes"
                     );
+                    // Closed before the next one opens: never more than `parallel` at a time.
+                    open[number] = None;
                     if left > 0 {
                         left -= 1;
                         let next = peer.open(&hello)?;
                         poll.add(&next, number, EventFlags::IN)?;
-                        open[number] = (next, 0);
+                        open[number] = Some((next, 0));
                     } else {
                         running -= 1;
-                        poll.remove(&*socket)?;
                     }
                     break;
                 }
