@@ -44,7 +44,7 @@ impl Connection {
         let _ = shutdown(&self.client, Shutdown::Write);
         let mut end = End::new(outcome);
         end.reason = Some(reason.into());
-        self.begin_linger(key, end, shared)
+        self.begin_linger(key, end, true, shared)
     }
 
     /// A new socket has room for seven bytes; where it has not, the client is gone.
@@ -54,10 +54,17 @@ impl Connection {
 
     /// The target is gone after a clean end, which the client was told when the flow to it
     /// ended: it gets some time to close.
-    pub(super) fn linger_after_relay(&mut self, key: Key, shared: &mut Shared) -> Next {
+    ///
+    /// `unread`: something of the client's may be unread without a further event to tell.
+    pub(super) fn linger_after_relay(
+        &mut self,
+        key: Key,
+        unread: bool,
+        shared: &mut Shared,
+    ) -> Next {
         self.up.release(&mut shared.tools);
         self.target = None;
-        self.begin_linger(key, End::new(Outcome::Complete), shared)
+        self.begin_linger(key, End::new(Outcome::Complete), unread, shared)
     }
 
     /// The target broke off: the client gets what the target said before, then a reset.
@@ -67,12 +74,12 @@ impl Connection {
         }
         self.up.release(&mut shared.tools);
         self.target = None;
-        self.begin_linger(key, end, shared)
+        self.begin_linger(key, end, true, shared)
     }
 
     /// Waits for the client's end, or for its acknowledgements. In the first case its socket
     /// must have been shut down for writing.
-    fn begin_linger(&mut self, key: Key, end: End, shared: &mut Shared) -> Next {
+    fn begin_linger(&mut self, key: Key, end: End, unread: bool, shared: &mut Shared) -> Next {
         let now = Moment::now();
         let until = now.after(PATIENCE);
         shared
@@ -86,7 +93,7 @@ impl Connection {
             unacknowledged: usize::MAX,
         }));
         // The edge of a client that was watched before is spent.
-        if self.client_watch.registered {
+        if unread && self.client_watch.registered {
             shared.ready.push((key, Side::Client));
         }
         match self.watch_for(key, Side::Client, false, false, shared) {

@@ -62,7 +62,9 @@ impl Connection {
         // handed on: what the client may still send reaches nobody.
         let over = self.target_watch.gone && self.down.finished();
         if over && matches!(self.stage, Stage::Relay) {
-            return self.linger_after_relay(key, shared);
+            // A flow that its sink did not hold up has read everything, or has its turn to come.
+            let unread = self.up.blocked();
+            return self.linger_after_relay(key, unread, shared);
         }
         Next::Wait
     }
@@ -136,7 +138,7 @@ impl Connection {
             return Next::Close(self.broken(sink, error));
         }
         if self.down.finished() {
-            return self.linger_after_relay(key, shared);
+            return self.linger_after_relay(key, true, shared);
         }
         self.up.discard(&mut shared.tools);
         self.target_watch.hangup = true;
