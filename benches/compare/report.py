@@ -76,19 +76,22 @@ def better_elsewhere(
     """Where another proxy beats the door, said plainly."""
     lines = []
     for measure in measures:
-        ours = results.median(measure, OURS)
+        ours = _standing(results, measure, OURS)
         if ours is None:
             continue
         for peer in peers:
-            value = results.median(measure, peer)
-            if peer in {OURS, DIRECT} or value is None:
+            theirs = _standing(results, measure, peer)
+            if peer in {OURS, DIRECT} or theirs is None:
                 continue
-            if value > ours if measure.larger_is_better else value < ours:
-                lines.append(
-                    f"{measure.key}: {peer} is better than {OURS} "
-                    f"({value:,.{measure.digits}f} against {ours:,.{measure.digits}f})"
-                )
+            if theirs > ours if measure.larger_is_better else theirs < ours:
+                shares = f"{theirs:.2f}x against {ours:.2f}x"
+                lines.append(f"{measure.key}: {peer} is better than {OURS} ({shares})")
     return lines
+
+
+def _standing(results: Results, measure: Measure, peer: str) -> float | None:
+    """What peers are compared by: the ratio, which a machine that changes does not move."""
+    return 1.0 if peer == BASELINE else results.ratio(measure, peer)
 
 
 def _processor() -> str:
