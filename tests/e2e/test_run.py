@@ -42,6 +42,14 @@ def shell(script: str, *options: str) -> str:
     return done.stdout
 
 
+@pytest.fixture(autouse=True, scope="module")
+def own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Identities of the tests' own, not those of a supervisor on this machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STATE_DIRECTORY", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
 @contextlib.contextmanager
 def started(*arguments: str, **options: object) -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen([CLOISTER, "run", *arguments], text=True, **options) as process:  # type: ignore[call-overload]

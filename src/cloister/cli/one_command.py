@@ -18,9 +18,8 @@ if TYPE_CHECKING:
 NAME = "run"
 """The cell's name and its host name inside."""
 
-STORE = "/var/lib/cloister/identities.json"
 IDS = IdRange(500_000, 565_535)
-"""The defaults of ``[cloister]``."""
+"""The default of ``[cloister]``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +98,13 @@ def identity() -> AbstractContextManager[HostIdentity]:
     """Ids for as long as the command runs: from the range as root, else the caller's own."""
     from cloister.cells.identity import IdentityStore
 
-    return IdentityStore(STORE, IDS).lease()
+    return IdentityStore(store(), IDS).lease()
+
+
+def store() -> str:
+    """Where a configuration without ``state-directory`` keeps root's identities."""
+    state = os.environ.get("STATE_DIRECTORY", "").partition(":")[0] or "/var/lib/cloister"
+    return f"{state}/identities.json"
 
 
 def _parse_bind(text: str) -> Bind:

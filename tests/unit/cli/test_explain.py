@@ -8,7 +8,6 @@ import pytest
 from tests.conftest import WriteConfig
 
 from cloister.cells import programs
-from cloister.cli import one_command
 from cloister.cli.main import main
 from cloister.config.load import load
 
@@ -51,7 +50,7 @@ def cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path.write_text(FAKE.replace("{python}", sys.executable).replace("{body}", ""))
     path.chmod(0o755)
     monkeypatch.setattr(programs, "find", lambda name: str(path))
-    monkeypatch.setattr(one_command, "STORE", str(tmp_path / "store.json"))
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "state"))
     return path
 
 

@@ -140,7 +140,7 @@ def _program(app: App) -> str:
 def _explain_command(wanted: one_command.OneCommand) -> Explanation:
     from cloister.cells.identity import IdentityStore
 
-    identity = IdentityStore(one_command.STORE, one_command.IDS).peek(one_command.NAME + ".0")
+    identity = IdentityStore(one_command.store(), one_command.IDS).peek(one_command.NAME + ".0")
     with contextlib.closing(one_command.build(wanted, identity)) as plan:
         return _explanation(plan, hosts=(), path=None, ready=None)
 
