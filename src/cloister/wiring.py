@@ -86,7 +86,7 @@ async def _live(
 
 def _identities(snapshot: Snapshot) -> tuple[HostIdentity, dict[str, HostIdentity]]:
     """The door's ids and each application's."""
-    store = IdentityStore(f"{snapshot.paths.state}/identities.json", snapshot.ids)
+    store = IdentityStore(snapshot.paths.identities, snapshot.ids)
     door = store.door
     if os.geteuid() == 0 and snapshot.door.user is not None:
         door = _user(snapshot.door.user)

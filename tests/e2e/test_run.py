@@ -10,11 +10,12 @@ import socket
 import subprocess
 import sysconfig
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+from tests.support.waiting import wait_until
 
 CLOISTER = str(Path(sysconfig.get_path("scripts")) / "cloister")
 NAMESPACES = ("user", "mnt", "pid", "ipc", "uts", "cgroup", "net")
@@ -57,13 +58,6 @@ def started(*arguments: str, **options: object) -> Iterator[subprocess.Popen[str
             yield process
         finally:
             process.kill()
-
-
-def wait_until(what: str, condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + DEADLINE
-    while not condition():
-        assert time.monotonic() < deadline, f"not {what} within {DEADLINE:g} s"
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize("status", [0, 1, 42, 255])
@@ -244,11 +238,13 @@ def test_ctrl_c_on_a_terminal_ends_the_command_and_its_children() -> None:
         # Between its vfork(2) and the exec a signal for sleep is lost to the shell's handler.
         below = psutil.Process(pid)
         wait_until(
-            "asleep",
             lambda: any(child.name() == "sleep" for child in below.children(recursive=True)),
+            what="asleep",
         )
         os.write(terminal, b"\x03")
-        wait_until("ended", lambda: os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT))
+        wait_until(
+            lambda: os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT), what="ended"
+        )
         _, status = os.waitpid(pid, 0)
         assert os.waitstatus_to_exitcode(status) == 128 + signal.SIGINT
     finally:
@@ -293,7 +289,7 @@ def test_nothing_is_left_when_the_runner_is_killed() -> None:
         below = psutil.Process(process.pid).children(recursive=True)
         assert below
         process.kill()
-        wait_until("gone", lambda: not any(is_alive(child) for child in below))
+        wait_until(lambda: not any(is_alive(child) for child in below), what="gone")
 
 
 def is_alive(process: psutil.Process) -> bool:

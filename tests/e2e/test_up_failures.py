@@ -7,7 +7,8 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from tests.support.up import SITES, Client, Up, open_folder, wait_until
+from tests.support.up import SITES, Client, Up, open_folder
+from tests.support.waiting import wait_until
 
 THREADS = 8
 REQUESTS = 250
@@ -59,7 +60,7 @@ class Load:
     def wait_progress(self, host: str, count: int) -> None:
         """Returns when so many more requests have ended, or all."""
         goal = self.done(host) + count
-        wait_until(lambda: not self.running or self.done(host) > goal, "answers")
+        wait_until(lambda: not self.running or self.done(host) > goal, what="answers", seconds=30)
 
     def join(self) -> None:
         for thread in self._threads:
@@ -127,7 +128,7 @@ def test_killing_a_cells_first_process_from_inside_is_a_restart_too(up: Up) -> N
     pid = status.apps[0].pid
     assert pid is not None
     os.kill(pid, signal.SIGTERM)  # the program ends cleanly although nobody asked for it
-    wait_until(lambda: up.app("one").restarts == 1, "a restart")
+    wait_until(lambda: up.app("one").restarts == 1, what="a restart", seconds=30)
     up.wait_ready()
     assert Client(up, "one.example").get().startswith(b"asgi")
 
@@ -140,7 +141,7 @@ def test_a_broken_application_harms_no_other(up: Up) -> None:
     up.start()
     up.wait_ready("two")
     assert Client(up, "two.example").get() == b"wsgi https /"
-    wait_until(lambda: up.app("broken").restarts >= 2, "tried again")
+    wait_until(lambda: up.app("broken").restarts >= 2, what="tried again", seconds=30)
     broken = up.app("broken")
     assert broken.failure is not None
     assert broken.failure.message == "ended by itself before it was ready (exit status 1)"
@@ -171,7 +172,7 @@ def test_an_application_that_never_becomes_ready_is_killed_and_told(up: Up) -> N
     up.config.write_text(text)
     up.start()
     up.wait_ready("two")
-    wait_until(lambda: up.app("hanging").failure is not None, "a failure")
+    wait_until(lambda: up.app("hanging").failure is not None, what="a failure", seconds=30)
     failure = up.app("hanging").failure
     assert failure is not None
     assert failure.message == "not ready after 2 s, so it was killed"

@@ -13,7 +13,8 @@ from typing import cast
 
 import psutil
 import pytest
-from tests.support.up import SITES, Client, Up, open_folder, wait_until
+from tests.support.up import SITES, Client, Up, open_folder
+from tests.support.waiting import wait_until
 
 ROOT = os.geteuid() == 0
 
@@ -129,7 +130,9 @@ def test_the_log_is_json_and_tells_of_each_connection(up: Up) -> None:
     def records() -> list[dict[str, object]]:
         return [line for line in up.log() if line.get("event") == "connection"]
 
-    wait_until(lambda: any(one["name"] == "one.example" for one in records()), "a record")
+    wait_until(
+        lambda: any(one["name"] == "one.example" for one in records()), what="a record", seconds=30
+    )
     record = next(one for one in records() if one["name"] == "one.example")
     assert record["app"] == "one"
     # curl closes without reading the application's last record: then a reset may answer it.

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tests.support.up import SITES, Client, Traces, Up, have_ended, open_folder, wait_until
+from tests.support.up import SITES, Client, Traces, Up, have_ended, open_folder
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture
@@ -59,7 +60,7 @@ def test_a_request_under_way_is_answered(up: Up) -> None:
     answers: list[bytes] = []
     asking = threading.Thread(target=lambda: answers.append(client.get("/slow")))
     asking.start()
-    wait_until(lambda: "slow began" in up.said("one"), "the request")
+    wait_until(lambda: "slow began" in up.said("one"), what="the request", seconds=30)
     assert up.stop() == 0
     asking.join(30)
     assert answers
@@ -106,22 +107,24 @@ def test_a_second_signal_waits_for_nobody(up: Up) -> None:
     with socket.create_connection(client._address, 30) as silent:
         # The door waits for the rest of this hello, for ten seconds if it may.
         silent.sendall(b"\x16\x03\x01")
-        wait_until(lambda: (up.status().door.active or 0) >= 1, "the connection")
+        wait_until(lambda: (up.status().door.active or 0) >= 1, what="the connection", seconds=30)
         assert up.process is not None
         began = time.monotonic()
         up.process.send_signal(signal.SIGINT)
-        wait_until(lambda: "stopping" in up.said("cloister"), "the first signal")
+        wait_until(lambda: "stopping" in up.said("cloister"), what="the first signal", seconds=30)
         assert up.stop(signal.SIGINT, 5) == 0
     assert time.monotonic() - began < 5
-    wait_until(lambda: have_ended(processes), "the end of every process", 5)
+    wait_until(lambda: have_ended(processes), what="the end of every process", seconds=5)
 
 
 def test_a_stop_while_it_starts(up: Up, folder: Path) -> None:
     up.write({"slow": "import time\ntime.sleep(1000)\n"})
     before = Traces(folder, ignore=("state", "log"))
     up.start()
-    wait_until((up.runtime / "control.sock").exists, "the control socket")
-    wait_until(lambda: up.app("slow").state == "starting", "the application's start")
+    wait_until((up.runtime / "control.sock").exists, what="the control socket", seconds=30)
+    wait_until(
+        lambda: up.app("slow").state == "starting", what="the application's start", seconds=30
+    )
     assert up.stop() == 0
     assert Traces(folder, ignore=("state", "log")) == before
 
@@ -134,7 +137,7 @@ def test_after_kill_nothing_runs_on_and_the_next_one_takes_over(up: Up, folder: 
     up.process.kill()
     up.process.wait(10)
     # Whatever it had made dies with it: no cell, no door that nobody supervises.
-    wait_until(lambda: have_ended(processes), "the end of every process", 15)
+    wait_until(lambda: have_ended(processes), what="the end of every process", seconds=15)
     up.start()
     up.wait_ready()
     assert Client(up, "two.example").get() == b"wsgi https /"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.processes import status_fields
 
 from cloister.cells import programs
 from cloister.processes import memory_file
@@ -226,8 +227,4 @@ def children(pid: int) -> list[int]:
 
 def status_field(pid: int, name: str) -> str:
     """One field of ``/proc/PID/status``, as the host sees it."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        key, _, value = line.partition(":")
-        if key == name:
-            return value.strip()
-    raise KeyError(name)
+    return status_fields(pid)[name]

@@ -11,12 +11,12 @@ import ssl
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
+from tests.support.waiting import wait_until
 
 from cloister.apps.status import AppStatus, DaemonStatus
 from cloister.control.client import ControlClient
@@ -46,14 +46,6 @@ def app(environ, start_response):
     return [body]
 """
 SITES = {"one": ASGI, "two": WSGI}
-
-
-def wait_until(true: Callable[[], bool], what: str, seconds: float = 30) -> None:
-    """Returns once it is true; fails at the deadline."""
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
-        time.sleep(0.02)
 
 
 def have_ended(processes: list[psutil.Process]) -> bool:
@@ -135,7 +127,7 @@ class Up:
                 app.state == "ready" for app in status.apps if app.name in names or not names
             )
 
-        wait_until(ready, "ready")
+        wait_until(ready, what="ready", seconds=30)
         return self.status()
 
     def status(self) -> DaemonStatus:
@@ -161,7 +153,7 @@ class Up:
             for child in children:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     child.kill()
-            wait_until(lambda: have_ended(children), "the end of every process")
+            wait_until(lambda: have_ended(children), what="the end of every process", seconds=30)
         self.process.wait(10)
 
     @property

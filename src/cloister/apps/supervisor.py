@@ -7,7 +7,7 @@ and stops them in the right order, and says how they are.
 import asyncio
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cloister
@@ -90,11 +90,6 @@ class Supervisor:
             backoff=_DOOR_BACKOFF,
         )
         self._door = Service(door_plan, sink)
-
-    @property
-    def services(self) -> Mapping[str, Service]:
-        """The applications' services by name."""
-        return {name: supervised.service for name, supervised in self._apps.items()}
 
     async def start(self) -> tuple[str, ...]:
         """Start everything at once: whoever connects to an application that is not ready

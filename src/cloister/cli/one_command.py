@@ -10,16 +10,15 @@ import click
 
 from cloister.model.app import App, CommandProgram
 from cloister.model.errors import UsageError
-from cloister.model.isolation import Bind, HostIdentity, IdRange
+from cloister.model.isolation import Bind, HostIdentity
+from cloister.model.snapshot import DEFAULT_IDS, default_paths
 
 if TYPE_CHECKING:
+    from cloister.cells.identity import IdentityStore
     from cloister.cells.plan import CellPlan
 
 NAME = "run"
 """The cell's name and its host name inside."""
-
-IDS = IdRange(500_000, 565_535)
-"""The default of ``[cloister]``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,15 +95,14 @@ def build(wanted: OneCommand, identity: HostIdentity) -> "CellPlan":
 
 def identity() -> AbstractContextManager[HostIdentity]:
     """Ids for as long as the command runs: from the range as root, else the caller's own."""
+    return store().lease()
+
+
+def store() -> "IdentityStore":
+    """The identities of a supervisor whose configuration sets neither ids nor places."""
     from cloister.cells.identity import IdentityStore
 
-    return IdentityStore(store(), IDS).lease()
-
-
-def store() -> str:
-    """Where a configuration without ``state-directory`` keeps root's identities."""
-    state = os.environ.get("STATE_DIRECTORY", "").partition(":")[0] or "/var/lib/cloister"
-    return f"{state}/identities.json"
+    return IdentityStore(default_paths(os.getuid(), os.environ).identities, DEFAULT_IDS)
 
 
 def _parse_bind(text: str) -> Bind:

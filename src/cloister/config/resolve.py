@@ -44,7 +44,7 @@ from cloister.model.route import (
     TargetRoute,
     UnixPathTarget,
 )
-from cloister.model.snapshot import DoorOptions, Paths, Snapshot
+from cloister.model.snapshot import DoorOptions, Paths, Snapshot, default_paths
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,21 +123,10 @@ class _Resolver:
         return _normal(self._surroundings.folder / path)
 
     def paths(self, table: CloisterTable) -> Paths:
-        environment = self._surroundings.environment
-        runtime, state = "/run/cloister", "/var/lib/cloister"
-        if self._surroundings.uid != 0:
-            home = environment.get("HOME") or "/"
-            state = f"{environment.get('XDG_STATE_HOME') or f'{home}/.local/state'}/cloister"
-            # Without a login session there is no XDG_RUNTIME_DIR. /tmp would be no place:
-            # whoever comes first could take the name.
-            base = environment.get("XDG_RUNTIME_DIR")
-            runtime = f"{base}/cloister" if base else f"{state}/run"
-        # systemd.exec(5) RuntimeDirectory= and StateDirectory=: several names come with colons.
-        runtime = environment.get("RUNTIME_DIRECTORY", "").partition(":")[0] or runtime
-        state = environment.get("STATE_DIRECTORY", "").partition(":")[0] or state
+        default = default_paths(self._surroundings.uid, self._surroundings.environment)
         return Paths(
-            runtime=self._absolute(table.runtime_directory or runtime),
-            state=self._absolute(table.state_directory or state),
+            runtime=self._absolute(table.runtime_directory or default.runtime),
+            state=self._absolute(table.state_directory or default.state),
         )
 
     def listener(self, name: str, table: ListenerTable) -> Listener:

@@ -12,9 +12,8 @@ from pydantic import Discriminator, Tag
 from cloister.config import forms
 from cloister.config.forms import Form, Table, setting
 from cloister.model.app import App
-from cloister.model.isolation import IdRange
 from cloister.model.listener import ListenerLimits, SocketOptions
-from cloister.model.snapshot import DoorOptions
+from cloister.model.snapshot import DEFAULT_IDS, DoorOptions
 
 MAX_CONNECTIONS = 2**32 - 1
 MAX_BACKLOG = 2**31 - 1
@@ -28,8 +27,6 @@ _socket = SocketOptions()
 _limits = ListenerLimits()
 _door = DoorOptions()
 _app_defaults = {name: field.default for name, field in App.__dataclass_fields__.items()}
-
-DEFAULT_IDS = IdRange(500_000, 565_535)
 
 SendProxyWord = Annotated[Literal["none", "v1", "v2"], Form("word", lambda word: f'"{word}"')]
 

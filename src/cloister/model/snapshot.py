@@ -1,10 +1,13 @@
 """The whole configuration as one immutable value."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cloister.model.app import App
 from cloister.model.isolation import IdRange
 from cloister.model.listener import Listener
+
+DEFAULT_IDS = IdRange(500_000, 565_535)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +41,31 @@ class Paths:
         return f"{self.runtime}/apps/{name}/socket"
 
     @property
+    def identities(self) -> str:
+        """Which ids were given to whom."""
+        return f"{self.state}/identities.json"
+
+    @property
     def authority_certificate(self) -> str:
         """The local authority's certificate, PEM, for clients of self-signed applications."""
         return f"{self.state}/authority/ca.pem"
+
+
+def default_paths(uid: int, environment: Mapping[str, str]) -> Paths:
+    """Where a supervisor of user ``uid`` keeps its things unless its configuration says so."""
+    runtime, state = "/run/cloister", "/var/lib/cloister"
+    if uid != 0:
+        home = environment.get("HOME") or "/"
+        state = f"{environment.get('XDG_STATE_HOME') or f'{home}/.local/state'}/cloister"
+        # Without a login session there is no XDG_RUNTIME_DIR. /tmp would be no place:
+        # whoever comes first could take the name.
+        base = environment.get("XDG_RUNTIME_DIR")
+        runtime = f"{base}/cloister" if base else f"{state}/run"
+    # systemd.exec(5) RuntimeDirectory= and StateDirectory=: several names come with colons.
+    return Paths(
+        runtime=environment.get("RUNTIME_DIRECTORY", "").partition(":")[0] or runtime,
+        state=environment.get("STATE_DIRECTORY", "").partition(":")[0] or state,
+    )
 
 
 @dataclass(frozen=True, slots=True)

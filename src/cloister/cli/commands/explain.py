@@ -138,9 +138,7 @@ def _program(app: App) -> str:
 
 
 def _explain_command(wanted: one_command.OneCommand) -> Explanation:
-    from cloister.cells.identity import IdentityStore
-
-    identity = IdentityStore(one_command.store(), one_command.IDS).peek(one_command.NAME + ".0")
+    identity = one_command.store().peek(one_command.NAME + ".0")
     with contextlib.closing(one_command.build(wanted, identity)) as plan:
         return _explanation(plan, hosts=(), path=None, ready=None)
 
@@ -149,7 +147,7 @@ def _explain_app(snapshot: "Snapshot", app: App) -> Explanation:
     from cloister.cells.identity import IdentityStore
     from cloister.cells.plan import build_cell
 
-    store = IdentityStore(f"{snapshot.paths.state}/identities.json", snapshot.ids)
+    store = IdentityStore(snapshot.paths.identities, snapshot.ids)
     path = snapshot.paths.app_socket(app.name)
     notify = f"{os.path.dirname(path)}/notify"  # noqa: PTH120 - a text
     with _certificate(app) as credentials, socket.socket(socket.AF_UNIX) as stand_in:
