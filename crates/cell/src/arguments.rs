@@ -6,7 +6,7 @@ use std::ffi::OsString;
 pub const HELP: &str = "\
 Make one sandbox from one specification, run the application in it, stay as its init.
 
-Usage: cloister-cell run --spec-fd N [--status-fd N] [--die-with-parent]
+Usage: cloister-cell run --spec-fd N [--status-fd N] [--lifeline-fd N] [--die-with-parent]
        cloister-cell explain --spec-fd N [--json]
        cloister-cell --help | --version
 
@@ -16,6 +16,7 @@ Usage: cloister-cell run --spec-fd N [--status-fd N] [--die-with-parent]
   --spec-fd N        read the specification, one JSON object, from this descriptor
   --status-fd N      write a failure there, as one JSON object; end of file without one means
                      that the application was executed. Without it: text on standard error
+  --lifeline-fd N    the reading end of a pipe: end when nobody has its writing end any more
   --die-with-parent  end when the process that started this one ends
   --json             one JSON object for each operation
 
@@ -33,6 +34,8 @@ pub enum Arguments {
         spec: i32,
         /// Where failures go.
         status: Option<i32>,
+        /// The reading end of a pipe whose end is this one's.
+        lifeline: Option<i32>,
         /// Whether to end with the parent.
         die_with_parent: bool,
     },
@@ -80,12 +83,16 @@ impl Arguments {
         if verb != "run" && verb != "explain" {
             return Err(format!("there is no command {verb:?}"));
         }
-        let (mut spec, mut status, mut die_with_parent, mut json) = (None, None, false, false);
+        let (mut spec, mut status, mut lifeline) = (None, None, None);
+        let (mut die_with_parent, mut json) = (false, false);
         while let Some(option) = words.next() {
             match option.as_str() {
                 "--help" | "-h" => return Ok(Self::Help),
                 "--spec-fd" => spec = Some(number(&option, words.next())?),
                 "--status-fd" if verb == "run" => status = Some(number(&option, words.next())?),
+                "--lifeline-fd" if verb == "run" => {
+                    lifeline = Some(number(&option, words.next())?);
+                }
                 "--die-with-parent" if verb == "run" => die_with_parent = true,
                 "--json" if verb == "explain" => json = true,
                 _ => return Err(format!("{verb} has no option {option:?}")),
@@ -98,6 +105,7 @@ impl Arguments {
         Ok(Self::Run {
             spec,
             status,
+            lifeline,
             die_with_parent,
         })
     }

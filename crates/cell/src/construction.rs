@@ -2,8 +2,12 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use cloister_proto::messages::cell::{Content, Descriptor, Failure, File, Identity};
-use cloister_sys::{capabilities, descriptors, idmap, keyring, network, process};
+use cloister_proto::messages::cell::{
+    Content, ControlGroups, Descriptor, Effect, Failure, Fence, File,
+};
+use cloister_sys::{
+    capabilities, clocks, descriptors, keyring, network, process, terminal, threads,
+};
 use rustix::fs::{FileType, Mode, fchmod, fchown, fstat};
 use rustix::io::Errno;
 use rustix::process::{
@@ -18,7 +22,7 @@ use rustix::thread::{
 use crate::failure::{AtPath, Problem, Report};
 use crate::operation::Operation;
 use crate::root::Root;
-use crate::{confine, execute, hints, mounts};
+use crate::{confine, execute, hints, idmap, mounts};
 
 /// The most that is read of one credential, in bytes.
 const CREDENTIAL_LIMIT: usize = 1024 * 1024;
@@ -35,10 +39,14 @@ pub struct Construction {
     pub null: OwnedFd,
     /// The init process; only the launcher knows it.
     pub init: Option<Pid>,
+    /// The directory of the control group of version 2 that init is made in.
+    pub unified: Option<OwnedFd>,
+    control_groups: Vec<OwnedFd>,
     listening: Vec<OwnedFd>,
     credentials: Vec<(i32, OwnedFd)>,
     sources: Vec<Option<OwnedFd>>,
     root: Option<Root>,
+    landlock: Option<Fence>,
 }
 
 impl Construction {
@@ -50,10 +58,13 @@ impl Construction {
             control,
             null,
             init: None,
+            unified: None,
+            control_groups: Vec::new(),
             listening: Vec::new(),
             credentials: Vec::new(),
             sources: Vec::new(),
             root: None,
+            landlock: None,
         }
     }
 
@@ -92,11 +103,26 @@ impl Construction {
                 self.sources.push(opened);
                 Ok(())
             }
-            Operation::DropGroups => Ok(set_thread_groups(&[])?),
+            Operation::TakeControlGroups(groups) => self.take_control_groups(groups),
+            Operation::SetGroups(groups) => {
+                let groups: Vec<_> = groups.iter().map(|&group| Gid::from_raw(group)).collect();
+                Ok(set_thread_groups(&groups)?)
+            }
             // The two operations that make a process return twice: see `launch`.
             Operation::CreateNamespaces(_) | Operation::StartApplication => Ok(()),
-            Operation::MapIdentity(identity) => self.map_identity(identity),
+            Operation::MapIdentity {
+                identity,
+                privileged,
+            } => {
+                let init = self.init.ok_or(Errno::INVAL)?;
+                idmap::map(init, identity, *privileged)
+            }
             Operation::AwaitLauncher { adopt } => self.await_launcher(*adopt),
+            Operation::EnterControlGroups { .. } => self.enter_control_groups(),
+            Operation::IsolateControlGroups => Ok(threads::unshare_control_groups()?),
+            Operation::OwnClocks(wanted) => {
+                clocks::leave(wanted.monotonic_ns, wanted.boottime_ns).at(clocks::OFFSETS)
+            }
             Operation::BecomeUser { uid, gid } => become_user(*uid, *gid),
             Operation::SetHostname(name) => Ok(rustix::system::sethostname(name.as_bytes())?),
             Operation::RaiseLoopback => Ok(network::raise_loopback()?),
@@ -108,6 +134,12 @@ impl Construction {
                 self.root = Some(mounts::make_root(*size_bytes)?);
                 Ok(())
             }
+            Operation::ShowRoot { slot, .. } => {
+                umask(Mode::empty());
+                let source = self.sources.get_mut(*slot).and_then(Option::take);
+                self.root = Some(mounts::show_root(source.ok_or(Errno::INVAL)?)?);
+                Ok(())
+            }
             Operation::AttachSource {
                 slot, destination, ..
             } => self.attach_source(*slot, destination),
@@ -115,11 +147,27 @@ impl Construction {
                 mounts::mount_memory(self.root_mut()?, memory)
             }
             Operation::MountTerminals => mounts::mount_terminals(self.root_mut()?),
-            Operation::MountProc => mounts::mount_proc(self.root_mut()?),
+            Operation::MountProc { whole } => mounts::mount_proc(self.root_mut()?, *whole),
+            Operation::CoverProc { shown } => confine::proc::cover(self.root_mut()?, shown),
+            Operation::SetLabels(labels) => labels.iter().try_for_each(confine::labels::set),
+            Operation::LimitResources(limits) => confine::limits::limit(limits),
+            Operation::Restrict(restriction) => {
+                self.landlock = Some(restriction.apply()?);
+                Ok(())
+            }
+            Operation::FilterCalls(calls) => confine::system_calls::filter(calls),
+            Operation::ReportFences(fences) => {
+                let fences = confine::effect::with_landlock(fences, self.landlock.as_ref());
+                self.report.send_effect(&Effect { fences });
+                Ok(())
+            }
             Operation::WriteFile { file, owner } => self.write_file(file, *owner),
             Operation::MakeLink(link) => self.root_mut()?.link(&link.path, &link.target),
             Operation::EnterRoot => mounts::enter(self.root_mut()?),
-            Operation::SealMount { path } => mounts::seal(self.root_mut()?, path),
+            Operation::SealMount { path } => self.root_mut()?.seal(path),
+            Operation::SealCopies => self.root_mut()?.seal_copies(),
+            Operation::LeadSession => Ok(terminal::lead_session(rustix::stdio::stdin())?),
+            Operation::TakeForeground => Ok(terminal::take_foreground(rustix::stdio::stdin())?),
             Operation::NewSession => Ok(setsid().map(drop)?),
             Operation::DieWithInit => Ok(set_parent_process_death_signal(Some(Signal::KILL))?),
             Operation::LimitCore => confine::limit_core(),
@@ -178,14 +226,24 @@ impl Construction {
         Ok(())
     }
 
-    fn map_identity(&self, identity: &Identity) -> Result<(), Problem> {
-        let init = self.init.ok_or(Errno::INVAL)?;
-        idmap::map_one(
-            init,
-            (identity.uid, identity.host_uid),
-            (identity.gid, identity.host_gid),
-        )
-        .map_err(|(path, error)| Problem::from(error).at(&path))
+    fn take_control_groups(&mut self, groups: &ControlGroups) -> Result<(), Problem> {
+        let take = |number: i32| {
+            descriptors::take_inherited(number)
+                .at(&format!("descriptor {number} of a control group"))
+        };
+        self.unified = groups.unified.map(take).transpose()?;
+        let members: Result<Vec<_>, _> = groups.members.iter().map(|&one| take(one)).collect();
+        self.control_groups = members?;
+        Ok(())
+    }
+
+    fn enter_control_groups(&mut self) -> Result<(), Problem> {
+        for members in std::mem::take(&mut self.control_groups) {
+            // 0 stands for the writer (cgroups(7), "Creating cgroups and moving processes"), so
+            // it does not matter how the writer's pid namespace counts.
+            rustix::io::write(&members, b"0")?;
+        }
+        Ok(())
     }
 
     /// Blocks until the launcher has sent its byte; fails when it has gone instead.
@@ -207,7 +265,7 @@ impl Construction {
 
     fn attach_source(&mut self, slot: usize, destination: &str) -> Result<(), Problem> {
         let source = self.sources.get_mut(slot).and_then(Option::take);
-        let root = self.root.as_ref().ok_or(Errno::INVAL)?;
+        let root = self.root.as_mut().ok_or(Errno::INVAL)?;
         // An optional source that is missing was passed over.
         source.map_or(Ok(()), |tree| {
             mounts::attach_source(root, &tree, destination)
@@ -279,6 +337,8 @@ impl Construction {
 
     /// Lets go of everything that only the making of the cell needed.
     pub fn release(&mut self) {
+        self.unified = None;
+        self.control_groups.clear();
         self.listening.clear();
         self.credentials.clear();
         self.sources.clear();

@@ -19,7 +19,7 @@ use crate::failure::{CELL_FAILED, NOT_EXECUTABLE, NOT_FOUND, Problem};
 pub fn connect_stdin(stdin: Stdin, null: &OwnedFd) -> Result<(), Problem> {
     match stdin {
         Stdin::Null => Ok(rustix::stdio::dup2_stdin(null)?),
-        Stdin::Inherit => Ok(()),
+        Stdin::Inherit | Stdin::Terminal => Ok(()),
     }
 }
 

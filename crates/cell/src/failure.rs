@@ -3,8 +3,9 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use cloister_proto::messages::cell::Failure;
+use cloister_proto::messages::cell::{Effect, Failure};
 use rustix::io::Errno;
+use serde::Serialize;
 
 use crate::description::shortened;
 
@@ -108,16 +109,25 @@ impl Report {
             hint: failure.hint.as_ref().map(short),
         };
         match self {
-            Self::Descriptor(descriptor) => {
-                if let Ok(mut message) = serde_json::to_vec(failure) {
-                    message.push(b'\n');
-                    let _ = write_all(descriptor, &message);
-                }
-            }
+            Self::Descriptor(descriptor) => write_line(descriptor, failure),
             Self::StandardError => {
                 let _ = write_all(rustix::stdio::stderr(), text(failure).as_bytes());
             }
         }
+    }
+
+    /// Writes what is in force; to standard error nothing, which is the application's now.
+    pub fn send_effect(&self, effect: &Effect) {
+        if let Self::Descriptor(descriptor) = self {
+            write_line(descriptor, effect);
+        }
+    }
+}
+
+fn write_line(descriptor: &OwnedFd, message: &impl Serialize) {
+    if let Ok(mut line) = serde_json::to_vec(message) {
+        line.push(b'\n');
+        let _ = write_all(descriptor, &line);
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use cloister_proto::messages::cell::{Failure, Spec};
-use cloister_sys::clone::{NewNamespaces, Process, clone_process};
+use cloister_proto::messages::cell::{Failure, Spec, Stdin};
+use cloister_sys::clone::{NewNamespaces, Process, clone_into, clone_process};
 use cloister_sys::process::{close_all_but, erase_environment, exit_now, reset_signals};
 use cloister_sys::signals::SignalDescriptor;
 use rustix::fs::{Mode, OFlags};
@@ -21,14 +21,20 @@ use crate::stay::{self, End};
 
 /// Makes the cell, runs the application and waits for its end. Blocks until then.
 ///
-/// Returns in the launcher only. A failure has been reported when it is returned.
+/// Returns in the launcher only. `lifeline` is a pipe's reading end: where its end comes,
+/// the launcher ends, and with it the cell. A failure has been reported when it is returned.
 ///
 /// # Errors
 ///
 /// The exit code where no application ran, or where it cannot be told how it ended.
-pub fn run(spec: Spec, caller: Caller, report: Report) -> Result<End, i32> {
+pub fn run(
+    spec: Spec,
+    caller: Caller,
+    report: Report,
+    lifeline: Option<OwnedFd>,
+) -> Result<End, i32> {
     let plan = Plan::new(&spec, caller);
-    let own_session = spec.protections.new_session;
+    let own_session = spec.protections.new_session || spec.stdin == Stdin::Terminal;
     let namespaces = new_namespaces(&spec);
     drop(spec);
     erase_environment();
@@ -40,22 +46,34 @@ pub fn run(spec: Spec, caller: Caller, report: Report) -> Result<End, i32> {
     if let Err(failure) = construction.carry_out(plan.stage(Stage::Prepare)) {
         return Err(fail(&construction.report, &failure));
     }
-    match clone_process(namespaces) {
+    let group = construction.unified.as_ref().map(AsFd::as_fd);
+    match clone_into(namespaces, group) {
         Err(error) => {
             let failure = failure_of(&plan, Stage::Prepare, "create-namespaces", error.into());
             Err(fail(&construction.report, &failure))
         }
         Ok(Process::Child) => {
             construction.control = inits_end;
+            drop(lifeline);
             let code = init(plan, construction);
             exit_now(code)
         }
         Ok(Process::Parent(init)) => {
             drop(inits_end);
             construction.init = Some(init);
-            launcher(plan, construction, &signals, init, own_session)
+            let watched = Watched {
+                signals: &signals,
+                lifeline,
+            };
+            launcher(plan, construction, watched, init, own_session)
         }
     }
+}
+
+/// What tells the launcher to do something.
+struct Watched<'a> {
+    signals: &'a SignalDescriptor,
+    lifeline: Option<OwnedFd>,
 }
 
 type Begun = (SignalDescriptor, Construction, OwnedFd);
@@ -92,7 +110,7 @@ fn begin(report: Report) -> Result<Begun, (Report, Failure)> {
 fn launcher(
     plan: Plan,
     mut construction: Construction,
-    signals: &SignalDescriptor,
+    watched: Watched<'_>,
     init: Pid,
     own_session: bool,
 ) -> Result<End, i32> {
@@ -115,21 +133,39 @@ fn launcher(
         let _ = rustix::process::waitpid(Some(init), rustix::process::WaitOptions::empty());
         return Err(code);
     }
+    let direct = !has_init(&plan);
     drop(plan);
     let (control, null) = construction.finish();
-    let kept = [control.as_fd(), signals.descriptor()];
+    let Watched { signals, lifeline } = watched;
+    let mut kept = vec![control.as_fd(), signals.descriptor()];
+    kept.extend(lifeline.as_ref().map(AsFd::as_fd));
     let _ = let_go(&kept, null);
-    stay::launcher(signals, control, init, own_session).map_err(|_| CELL_FAILED)
+    let line = stay::Line {
+        control: Some(control),
+        process: init,
+        own_session,
+        direct,
+    };
+    stay::launcher(signals, line, lifeline.as_ref()).map_err(|_| CELL_FAILED)
 }
 
 /// Init, from its first moment. Returns its exit code.
 fn init(plan: Plan, mut construction: Construction) -> i32 {
+    let mut operations = plan.operations();
+    let terminal = operations.any(|(_, one)| matches!(one, Operation::LeadSession));
+    drop(operations);
     if let Err(failure) = construction.carry_out(plan.stage(Stage::Build)) {
         if failure.errno == Errno::PIPE.raw_os_error() && failure.step == "await-launcher" {
             // The launcher has failed and said so, or was killed: nobody waits any more.
             return CELL_FAILED;
         }
         return fail(&construction.report, &failure);
+    }
+    if !has_init(&plan) {
+        return match construction.carry_out(plan.stage(Stage::Enter)) {
+            Ok(()) => CELL_FAILED,
+            Err(failure) => fail(&construction.report, &failure),
+        };
     }
     match clone_process(NewNamespaces::default()) {
         Err(error) => {
@@ -155,13 +191,19 @@ fn init(plan: Plan, mut construction: Construction) -> i32 {
             if let_go(&kept, null).is_err() {
                 return CELL_FAILED;
             }
-            match stay::init(&signals, &control, application) {
+            match stay::init(&signals, &control, application, terminal) {
                 Ok(Some(End::Exited(code))) => code.into(),
                 Ok(Some(End::Signalled(signal))) => 128 + i32::from(signal),
                 Ok(None) | Err(_) => CELL_FAILED,
             }
         }
     }
+}
+
+/// Whether there is an init beside the application.
+fn has_init(plan: &Plan) -> bool {
+    let mut operations = plan.operations();
+    operations.any(|(_, one)| matches!(one, Operation::StartApplication))
 }
 
 /// Closes everything but `kept`, standard streams included.
@@ -201,13 +243,16 @@ fn failure_of(plan: &Plan, stage: Stage, step: &str, problem: Problem) -> Failur
 
 fn new_namespaces(spec: &Spec) -> NewNamespaces {
     let own = &spec.namespaces;
+    let groups = &spec.control_groups;
+    let grouped = groups.unified.is_some() || !groups.members.is_empty();
     NewNamespaces {
         user: own.user,
         mount: own.mount,
         pid: own.pid,
         ipc: own.ipc,
         uts: own.uts,
-        cgroup: own.cgroup,
+        // Otherwise init makes it once it is in its groups: see `Operation::IsolateControlGroups`.
+        cgroup: own.cgroup && !grouped,
         network: own.network,
     }
 }

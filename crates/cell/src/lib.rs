@@ -35,14 +35,16 @@ use crate::plan::{Caller, Plan};
 use crate::stay::End;
 
 pub mod arguments;
-mod confine;
+pub mod confine;
 mod construction;
 mod description;
 mod execute;
 pub mod explain;
 pub mod failure;
 pub mod hints;
+mod idmap;
 mod launch;
+mod mirror;
 mod mounts;
 pub mod operation;
 pub mod plan;
@@ -62,8 +64,9 @@ pub fn main() -> ExitCode {
         Ok(Arguments::Run {
             spec,
             status,
+            lifeline,
             die_with_parent,
-        }) => run(spec, status, die_with_parent),
+        }) => run(spec, status, lifeline, die_with_parent),
         Err(what) => {
             eprintln!("cloister-cell: {what}\nnext: see cloister-cell --help");
             ExitCode::from(USAGE)
@@ -71,7 +74,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(spec: i32, status: Option<i32>, die_with_parent: bool) -> ExitCode {
+fn run(spec: i32, status: Option<i32>, lifeline: Option<i32>, die_with_parent: bool) -> ExitCode {
     if die_with_parent && set_parent_process_death_signal(Some(Signal::KILL)).is_err() {
         return code(CELL_FAILED);
     }
@@ -82,6 +85,13 @@ fn run(spec: i32, status: Option<i32>, die_with_parent: bool) -> ExitCode {
             return ExitCode::from(USAGE);
         }
     };
+    let lifeline = match lifeline.map(take_inherited).transpose() {
+        Ok(lifeline) => lifeline,
+        Err(error) => {
+            eprintln!("cloister-cell: --lifeline-fd: {error}");
+            return ExitCode::from(USAGE);
+        }
+    };
     let spec = match read_spec(spec) {
         Ok(spec) => spec,
         Err(failure) => {
@@ -89,7 +99,7 @@ fn run(spec: i32, status: Option<i32>, die_with_parent: bool) -> ExitCode {
             return code(CELL_FAILED);
         }
     };
-    match launch::run(spec, caller(die_with_parent), report) {
+    match launch::run(spec, caller(die_with_parent), report, lifeline) {
         Ok(End::Exited(status)) => ExitCode::from(status),
         Ok(End::Signalled(signal)) => {
             end_by_signal(i32::from(signal));

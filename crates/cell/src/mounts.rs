@@ -2,7 +2,8 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use cloister_sys::mount::{Restrictions, restrict};
+use cloister_sys::idmap::namespace;
+use cloister_sys::mount::{map_owners, restrict};
 use rustix::fs::{CWD, FileType, fstat};
 use rustix::io::Errno;
 use rustix::mount::{
@@ -13,8 +14,12 @@ use rustix::mount::{
 use rustix::process::{fchdir, pivot_root};
 
 use crate::failure::{AtPath, Problem};
+use crate::idmap::ranges;
 use crate::operation::{Memory, Source};
-use crate::root::Root;
+use crate::root::{Root, mount_id};
+
+/// How many mounts lie above the new root at most.
+const UNCOVERED: usize = 2;
 
 /// Opens a part of the host's file system, with everything mounted below it, as a mount that
 /// is attached nowhere; `None` for an optional one that is missing.
@@ -31,6 +36,14 @@ pub fn open_source(source: &Source) -> Result<Option<OwnedFd>, Problem> {
         other => other.at(&source.path)?,
     };
     restrict(&tree, source.restrictions, true).at(&source.path)?;
+    if let Some(owners) = &source.owners {
+        let (users, groups) = (ranges(&owners.users), ranges(&owners.groups));
+        let namespace = namespace(&users, &groups).map_err(|(path, error)| {
+            let place = if path.is_empty() { &source.path } else { &path };
+            Problem::from(error).at(place)
+        })?;
+        map_owners(&tree, &namespace, true).at(&source.path)?;
+    }
     Ok(Some(tree))
 }
 
@@ -39,13 +52,18 @@ pub fn open_source(source: &Source) -> Result<Option<OwnedFd>, Problem> {
 /// # Errors
 ///
 /// Those of [`Root::place`] and move_mount(2).
-pub fn attach_source(root: &Root, tree: &OwnedFd, destination: &str) -> Result<(), Problem> {
+pub fn attach_source(root: &mut Root, tree: &OwnedFd, destination: &str) -> Result<(), Problem> {
     let kind = FileType::from_raw_mode(fstat(tree)?.st_mode);
     let place = root.place(destination, kind == FileType::Directory)?;
     attach(tree, &place).at(destination)
 }
 
-fn attach(mount: impl AsFd, place: impl AsFd) -> Result<(), Errno> {
+/// Attaches a mount at a place, both by their descriptors.
+///
+/// # Errors
+///
+/// Those of move_mount(2).
+pub fn attach(mount: impl AsFd, place: impl AsFd) -> Result<(), Errno> {
     move_mount(
         mount,
         "",
@@ -74,14 +92,31 @@ pub fn isolate() -> Result<(), Problem> {
 ///
 /// Those of the mount calls.
 pub fn make_root(size_bytes: u64) -> Result<Root, Problem> {
-    let top = memory(size_bytes, 0o755)?;
+    let top = memory(size_bytes, 0o755, false)?;
+    cover_root(&top)?;
+    Root::empty(top)
+}
+
+/// Makes an opened folder the root, over the old one, where nothing sees it yet.
+///
+/// # Errors
+///
+/// `ENOTDIR` where it is no folder, and those of the mount calls.
+pub fn show_root(folder: OwnedFd) -> Result<Root, Problem> {
+    if FileType::from_raw_mode(fstat(&folder)?.st_mode) != FileType::Directory {
+        return Err(Errno::NOTDIR.into());
+    }
+    cover_root(&folder)?;
+    Root::of_folder(folder)
+}
+
+fn cover_root(top: &OwnedFd) -> Result<(), Problem> {
     let old = rustix::fs::open(
         "/",
         rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC,
         rustix::fs::Mode::empty(),
     )?;
-    attach(&top, &old).at("/")?;
-    Root::new(top)
+    attach(top, &old).at("/")
 }
 
 /// Mounts a private file system in memory.
@@ -91,12 +126,17 @@ pub fn make_root(size_bytes: u64) -> Result<Root, Problem> {
 /// Those of [`Root::place`] and of the mount calls.
 pub fn mount_memory(root: &mut Root, wanted: &Memory) -> Result<(), Problem> {
     let place = root.place(&wanted.path, true)?;
-    attach(memory(wanted.size_bytes, wanted.mode)?, &place).at(&wanted.path)?;
-    root.adopt(&wanted.path)
+    let mount = memory(wanted.size_bytes, wanted.mode, wanted.executable)?;
+    attach(&mount, &place).at(&wanted.path)?;
+    root.adopt(&wanted.path, mount)
 }
 
 /// A detached tmpfs(5).
-fn memory(size_bytes: u64, mode: u32) -> Result<OwnedFd, Problem> {
+///
+/// # Errors
+///
+/// Those of the mount calls.
+pub fn memory(size_bytes: u64, mode: u32, executable: bool) -> Result<OwnedFd, Problem> {
     // An empty file costs the kernel about a page that `size` does not count.
     let inodes = (size_bytes / 4096).clamp(1024, 1 << 20);
     let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
@@ -105,11 +145,15 @@ fn memory(size_bytes: u64, mode: u32) -> Result<OwnedFd, Problem> {
     fsconfig_set_string(context, "nr_inodes", inodes.to_string())?;
     fsconfig_set_string(context, "mode", format!("{mode:o}"))?;
     fsconfig_create(context)?;
-    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+    let mut attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+    if !executable {
+        attributes |= MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    }
     Ok(fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?)
 }
 
-/// Mounts /proc of the pid namespace that the caller is in.
+/// Mounts /proc of the pid namespace that the caller is in; `whole` with all else that the
+/// kernel has there.
 ///
 /// `subset=pid` (Linux 5.8) leaves only processes, without /proc/sys and all else that is
 /// the host's; `hidepid=invisible` leaves those that the reader may trace, which init is not.
@@ -119,12 +163,14 @@ fn memory(size_bytes: u64, mode: u32) -> Result<OwnedFd, Problem> {
 /// Those of [`Root::place`] and of the mount calls; `EPERM` where the host's own /proc is
 /// covered in part, which a user namespace must not uncover (mount_too_revealing() in
 /// fs/namespace.c).
-pub fn mount_proc(root: &Root) -> Result<(), Problem> {
+pub fn mount_proc(root: &mut Root, whole: bool) -> Result<(), Problem> {
     let place = root.place("/proc", true)?;
     let context = fsopen("proc", FsOpenFlags::FSOPEN_CLOEXEC).at("/proc")?;
     let context = context.as_fd();
     fsconfig_set_string(context, "hidepid", "invisible").at("/proc")?;
-    fsconfig_set_string(context, "subset", "pid").at("/proc")?;
+    if !whole {
+        fsconfig_set_string(context, "subset", "pid").at("/proc")?;
+    }
     fsconfig_create(context).at("/proc")?;
     let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID
         | MountAttrFlags::MOUNT_ATTR_NODEV
@@ -138,7 +184,7 @@ pub fn mount_proc(root: &Root) -> Result<(), Problem> {
 /// # Errors
 ///
 /// Those of [`Root::place`] and of the mount calls.
-pub fn mount_terminals(root: &Root) -> Result<(), Problem> {
+pub fn mount_terminals(root: &mut Root) -> Result<(), Problem> {
     const PATH: &str = "/dev/pts";
     let place = root.place(PATH, true)?;
     let context = fsopen("devpts", FsOpenFlags::FSOPEN_CLOEXEC).at(PATH)?;
@@ -168,20 +214,15 @@ pub fn enter(root: &Root) -> Result<(), Problem> {
              must be a mount of its own",
         )
     })?;
-    unmount(".", UnmountFlags::DETACH)?;
-    Ok(rustix::process::chdir("/")?)
-}
-
-/// Makes the mount at `path` read-only, without what is mounted below it.
-///
-/// # Errors
-///
-/// Those of openat2(2) and mount_setattr(2).
-pub fn seal(root: &Root, path: &str) -> Result<(), Problem> {
-    let top = root.open(path, rustix::fs::OFlags::DIRECTORY).at(path)?;
-    let read_only = Restrictions {
-        read_only: true,
-        ..Restrictions::default()
-    };
-    restrict(top, read_only, false).at(path)
+    // Above the new root lies the old one, and on that what had been attached there: the folder
+    // whose copy is the root now. Whoever goes up from the root comes to the uppermost.
+    for _ in 0..UNCOVERED {
+        unmount(".", UnmountFlags::DETACH)?;
+        let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;
+        let above = rustix::fs::open("/..", flags, rustix::fs::Mode::empty())?;
+        if mount_id(above.as_fd())? == mount_id(root.top())? {
+            return Ok(rustix::process::chdir("/")?);
+        }
+    }
+    Err(Errno::BUSY.into())
 }

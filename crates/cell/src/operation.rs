@@ -1,9 +1,12 @@
 //! The operations that a plan is made of. What each does, in words, is in `description`.
 
 use cloister_proto::messages::cell::{
-    Descriptor, File, Identity, Link, Namespaces, Stdin, Variable,
+    Clocks, ControlGroups, Descriptor, Fence, File, Identity, Label, Link, Namespaces, Owners,
+    ResourceLimit, Stdin, SystemCalls, Variable,
 };
 use cloister_sys::mount::Restrictions;
+
+use crate::confine::landlock::Restriction;
 
 /// Which process carries out an operation, and when. In this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,6 +48,8 @@ pub struct Source {
     pub optional: bool,
     /// What may not be done on it.
     pub restrictions: Restrictions,
+    /// Whose files appear as whose.
+    pub owners: Option<Owners>,
 }
 
 /// A file system in memory.
@@ -56,6 +61,8 @@ pub struct Memory {
     pub size_bytes: u64,
     /// The permission bits of its top folder.
     pub mode: u32,
+    /// Whether programs on it may be executed.
+    pub executable: bool,
 }
 
 /// One step in making a cell.
@@ -70,17 +77,35 @@ pub enum Operation {
     },
     /// Opens a part of the host's file system as a mount of its own, not yet attached.
     OpenSource(Source),
-    /// Gives up the launcher's supplementary groups.
-    DropGroups,
+    /// Asks mandatory access control for the application's labels.
+    SetLabels(Vec<Label>),
+    /// Takes the descriptors of the control groups.
+    TakeControlGroups(ControlGroups),
+    /// Replaces the launcher's supplementary groups by these.
+    SetGroups(Vec<u32>),
     /// Makes the cell's first process.
     CreateNamespaces(Namespaces),
-    /// Maps the cell's one user and one group to the host's.
-    MapIdentity(Identity),
+    /// Gives the cell's user namespace its ids.
+    MapIdentity {
+        /// The ids.
+        identity: Identity,
+        /// Whether the launcher may map any: an ordinary user may map its own.
+        privileged: bool,
+    },
     /// Waits for the launcher, and from then on ends with it.
     AwaitLauncher {
         /// Whether orphans of the cell must be adopted, for want of a pid namespace.
         adopt: bool,
     },
+    /// Moves into the control groups of version 1.
+    EnterControlGroups {
+        /// How many.
+        count: usize,
+    },
+    /// Makes the control groups that it is in the roots of all that it can name.
+    IsolateControlGroups,
+    /// Has the application live in a time namespace of its own.
+    OwnClocks(Clocks),
     /// Becomes the application's user and group, keeping the privileges over the namespaces.
     BecomeUser {
         /// The user id, as this process names it.
@@ -101,6 +126,15 @@ pub enum Operation {
         /// Its bound in bytes.
         size_bytes: u64,
     },
+    /// Makes an opened source the root.
+    ShowRoot {
+        /// Its place in the list of opened sources.
+        slot: usize,
+        /// The path on the host, for the description.
+        source: String,
+        /// What may not be done there.
+        restrictions: Restrictions,
+    },
     /// Attaches an opened source.
     AttachSource {
         /// Its place in the list of opened sources.
@@ -119,7 +153,15 @@ pub enum Operation {
     /// Mounts pseudo-terminals of the cell's own.
     MountTerminals,
     /// Mounts a view of the cell's own processes.
-    MountProc,
+    MountProc {
+        /// Whether with all else that the kernel has there, which is covered afterwards.
+        whole: bool,
+    },
+    /// Covers what of /proc is no process.
+    CoverProc {
+        /// What stays to be seen.
+        shown: Vec<String>,
+    },
     /// Makes a file.
     WriteFile {
         /// The file.
@@ -136,8 +178,14 @@ pub enum Operation {
         /// The path in the cell.
         path: String,
     },
+    /// Makes the copies of folders read-only.
+    SealCopies,
     /// Makes the application's process.
     StartApplication,
+    /// Starts a session that has standard input as its controlling terminal.
+    LeadSession,
+    /// Puts the application into the foreground of that terminal.
+    TakeForeground,
     /// Starts a new session.
     NewSession,
     /// Ends with init, for want of a pid namespace that ends with it.
@@ -148,6 +196,14 @@ pub enum Operation {
     DropCapabilities,
     /// Forbids gaining privileges by executing a program.
     ForbidNewPrivileges,
+    /// Sets resource limits.
+    LimitResources(Vec<ResourceLimit>),
+    /// Restricts files, ports, signals and sockets by Landlock.
+    Restrict(Restriction),
+    /// Filters system calls.
+    FilterCalls(SystemCalls),
+    /// Says what is in force.
+    ReportFences(Vec<Fence>),
     /// Connects standard input.
     ConnectStdin(Stdin),
     /// Puts the listening sockets where the application looks for them.
@@ -197,31 +253,45 @@ impl Operation {
             Self::OpenSource(_) if !privileged => Stage::Build,
             Self::TakeDescriptors { .. }
             | Self::OpenSource(_)
-            | Self::DropGroups
+            | Self::SetLabels(_)
+            | Self::TakeControlGroups(_)
+            | Self::SetGroups(_)
             | Self::CreateNamespaces(_) => Stage::Prepare,
-            Self::MapIdentity(_) => Stage::Identify,
+            Self::MapIdentity { .. } => Stage::Identify,
             Self::AwaitLauncher { .. }
+            | Self::EnterControlGroups { .. }
+            | Self::IsolateControlGroups
+            | Self::OwnClocks(_)
             | Self::BecomeUser { .. }
             | Self::SetHostname(_)
             | Self::RaiseLoopback
             | Self::JoinKeyring
             | Self::IsolateMounts
             | Self::MakeRoot { .. }
+            | Self::ShowRoot { .. }
             | Self::AttachSource { .. }
             | Self::MountTemporary(_)
             | Self::MountDevices(_)
             | Self::MountTerminals
-            | Self::MountProc
+            | Self::MountProc { .. }
+            | Self::CoverProc { .. }
             | Self::WriteFile { .. }
             | Self::MakeLink(_)
             | Self::EnterRoot
             | Self::SealMount { .. }
+            | Self::SealCopies
+            | Self::LeadSession
             | Self::StartApplication => Stage::Build,
-            Self::NewSession
+            Self::TakeForeground
+            | Self::NewSession
             | Self::DieWithInit
             | Self::LimitCore
             | Self::DropCapabilities
             | Self::ForbidNewPrivileges
+            | Self::LimitResources(_)
+            | Self::Restrict(_)
+            | Self::FilterCalls(_)
+            | Self::ReportFences(_)
             | Self::ConnectStdin(_)
             | Self::PlaceDescriptors { .. }
             | Self::CloseDescriptors { .. }
@@ -238,26 +308,40 @@ impl Operation {
         match self {
             Self::TakeDescriptors { .. } => "take-descriptors",
             Self::OpenSource(_) => "open-source",
-            Self::DropGroups => "drop-groups",
+            Self::TakeControlGroups(_) => "take-control-groups",
+            Self::SetGroups(_) => "set-groups",
             Self::CreateNamespaces(_) => "create-namespaces",
-            Self::MapIdentity(_) => "map-identity",
+            Self::MapIdentity { .. } => "map-identity",
             Self::AwaitLauncher { .. } => "await-launcher",
+            Self::EnterControlGroups { .. } => "enter-control-groups",
+            Self::IsolateControlGroups => "isolate-control-groups",
+            Self::OwnClocks(_) => "own-clocks",
             Self::BecomeUser { .. } => "become-user",
             Self::SetHostname(_) => "set-hostname",
             Self::RaiseLoopback => "raise-loopback",
             Self::JoinKeyring => "join-keyring",
             Self::IsolateMounts => "isolate-mounts",
             Self::MakeRoot { .. } => "make-root",
+            Self::ShowRoot { .. } => "show-root",
             Self::AttachSource { .. } => "mount-bind",
             Self::MountTemporary(_) => "mount-temporary",
             Self::MountDevices(_) => "mount-devices",
             Self::MountTerminals => "mount-terminals",
-            Self::MountProc => "mount-proc",
+            Self::MountProc { .. } => "mount-proc",
+            Self::CoverProc { .. } => "cover-proc",
+            Self::SetLabels(_) => "set-labels",
+            Self::LimitResources(_) => "limit-resources",
+            Self::Restrict(_) => "restrict-access",
+            Self::FilterCalls(_) => "filter-system-calls",
+            Self::ReportFences(_) => "report-fences",
             Self::WriteFile { .. } => "write-file",
             Self::MakeLink(_) => "make-link",
             Self::EnterRoot => "enter-root",
             Self::SealMount { .. } => "seal-mount",
+            Self::SealCopies => "seal-copies",
             Self::StartApplication => "start-application",
+            Self::LeadSession => "lead-session",
+            Self::TakeForeground => "take-foreground",
             Self::NewSession => "new-session",
             Self::DieWithInit => "die-with-init",
             Self::LimitCore => "limit-core",

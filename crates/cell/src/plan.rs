@@ -6,22 +6,25 @@
 //! 1. *Prepare*: with the caller's privileges. Sources of binds are opened here where the
 //!    caller may mount (root): a cell's user need not be able to reach them. An ordinary
 //!    user's sources are opened by init, in a user namespace of its own, with that user's
-//!    rights. A cgroup will be made here; clone3(2) puts the cell into it from the start.
+//!    rights. clone3(2) puts the cell into its control group of version 2 from the start.
 //! 2. *Identify*: the launcher maps ids; init waits for it.
-//! 3. *Build*: init becomes the application's user first (files in memory belong to the one
+//! 3. *Build*: init enters its control groups of version 1 first. Their namespace is made
+//!    then, not before: its root is the group that its maker is in. It becomes the application's user first (files in memory belong to the one
 //!    mapped id), then builds the root from the outside in and enters it. Without a user
 //!    namespace it becomes that user only after the last mount. A root file system of the
 //!    application's own takes the place of the empty root here.
 //! 4. *Enter*: the application's process gives up what it has. Capabilities go before
 //!    `no_new_privs`, and both before anything is looked up in the cell, so that what fails
 //!    fails with the application's own rights. Landlock comes right before the working
-//!    directory is entered, the seccomp filter last before the execution: each needs the
-//!    system calls of what precedes it.
+//!    directory is entered, resource limits and the seccomp filter last before the execution:
+//!    each needs the system calls of what precedes it. What is in force is said in between.
 //! 5. *Stay*: launcher and init confine themselves, at the same time as 4.
 
-use cloister_proto::messages::cell::{Content, Link, Spec};
+use cloister_proto::messages::cell::{Content, Link, Owners, Spec, Stdin};
 use cloister_sys::mount::Restrictions;
 
+use crate::confine::effect;
+use crate::confine::landlock::Restriction;
 use crate::operation::{Memory, Operation, Source, Stage};
 
 /// The devices in a cell: bound from the host, since no user namespace may make any.
@@ -122,6 +125,7 @@ impl<'a> Planner<'a> {
     fn plan(&mut self) {
         let spec = self.spec;
         // Mounts first: they decide which sources are opened, and by whom.
+        let root = spec.namespaces.mount.then(|| self.root());
         let mounts = if spec.namespaces.mount {
             self.mounts()
         } else {
@@ -129,17 +133,32 @@ impl<'a> Planner<'a> {
         };
         self.prepare();
         let own_user = spec.namespaces.user;
-        self.add_if(own_user, Operation::MapIdentity(spec.identity.clone()));
-        self.build(mounts);
+        self.add_if(
+            own_user,
+            Operation::MapIdentity {
+                identity: spec.identity.clone(),
+                privileged: self.caller.privileged,
+            },
+        );
+        self.build(root, mounts);
         self.enter();
         self.add(Operation::ConfineLauncher {
             host: (spec.identity.host_uid, spec.identity.host_gid),
             privileged: self.caller.privileged,
             die_with_parent: self.caller.die_with_parent,
         });
-        self.add(Operation::ConfineInit {
-            capabilities: spec.protections.drop_capabilities,
-        });
+        self.add_if(
+            spec.init,
+            Operation::ConfineInit {
+                capabilities: spec.protections.drop_capabilities,
+            },
+        );
+    }
+
+    /// Whether the cell has control groups of its own.
+    fn is_grouped(&self) -> bool {
+        let groups = &self.spec.control_groups;
+        groups.unified.is_some() || !groups.members.is_empty()
     }
 
     fn prepare(&mut self) {
@@ -162,20 +181,37 @@ impl<'a> Planner<'a> {
                 credentials,
             },
         );
+        self.add_if(
+            !spec.fences.labels.is_empty(),
+            Operation::SetLabels(spec.fences.labels.clone()),
+        );
         if self.caller.privileged {
             self.operations.append(&mut self.sources);
-            self.add(Operation::DropGroups);
+            self.add(Operation::SetGroups(spec.host_groups.clone()));
         }
+        let grouped = self.is_grouped();
+        self.add_if(
+            grouped,
+            Operation::TakeControlGroups(spec.control_groups.clone()),
+        );
         self.add(Operation::CreateNamespaces(spec.namespaces.clone()));
     }
 
-    fn build(&mut self, mounts: Vec<Operation>) {
+    fn build(&mut self, root: Option<Operation>, mounts: Vec<Operation>) {
         let spec = self.spec;
         let namespaces = &spec.namespaces;
         let identity = &spec.identity;
         self.add(Operation::AwaitLauncher {
-            adopt: !namespaces.pid,
+            adopt: spec.init && !namespaces.pid,
         });
+        let count = spec.control_groups.members.len();
+        self.add_if(count > 0, Operation::EnterControlGroups { count });
+        self.add_if(
+            self.is_grouped() && namespaces.cgroup,
+            Operation::IsolateControlGroups,
+        );
+        // As the user who owns the file of the offsets, which another one would not.
+        self.add_if(namespaces.time, Operation::OwnClocks(spec.clocks));
         let (uid, gid) = if namespaces.user {
             (identity.uid, identity.gid)
         } else {
@@ -188,12 +224,10 @@ impl<'a> Planner<'a> {
             Operation::SetHostname(spec.hostname.clone()),
         );
         self.add_if(namespaces.network, Operation::RaiseLoopback);
-        if namespaces.mount {
+        if let Some(root) = root {
             self.add(Operation::IsolateMounts);
             self.operations.append(&mut self.sources);
-            self.add(Operation::MakeRoot {
-                size_bytes: ROOT_SIZE,
-            });
+            self.add(root);
             self.operations.extend(mounts);
             self.files();
             self.add(Operation::EnterRoot);
@@ -203,12 +237,17 @@ impl<'a> Planner<'a> {
                     path: "/dev".into(),
                 },
             );
-            self.add(Operation::SealMount { path: "/".into() });
+            self.add(if spec.filesystem.root.is_none() {
+                Operation::SealMount { path: "/".into() }
+            } else {
+                Operation::SealCopies
+            });
         }
         self.add_if(!namespaces.user, become_user);
         // A keyring belongs to whoever joins it.
         self.add_if(spec.protections.new_keyring, Operation::JoinKeyring);
-        self.add(Operation::StartApplication);
+        self.add_if(spec.stdin == Stdin::Terminal, Operation::LeadSession);
+        self.add_if(spec.init, Operation::StartApplication);
     }
 
     fn enter(&mut self) {
@@ -219,10 +258,15 @@ impl<'a> Planner<'a> {
             .iter()
             .map(|one| one.name.clone())
             .collect();
-        self.add_if(protections.new_session, Operation::NewSession);
+        if spec.stdin == Stdin::Terminal {
+            // The leader of a session is in the foreground as it is.
+            self.add_if(spec.init, Operation::TakeForeground);
+        } else {
+            self.add_if(protections.new_session, Operation::NewSession);
+        }
         self.add_if(protections.no_core_dumps, Operation::LimitCore);
         self.add_if(protections.drop_capabilities, Operation::DropCapabilities);
-        self.add_if(!spec.namespaces.pid, Operation::DieWithInit);
+        self.add_if(spec.init && !spec.namespaces.pid, Operation::DieWithInit);
         self.add_if(
             protections.no_new_privileges,
             Operation::ForbidNewPrivileges,
@@ -241,7 +285,20 @@ impl<'a> Planner<'a> {
             },
         );
         self.add(Operation::ResetSignals);
+        if let Some(wanted) = &spec.fences.landlock {
+            let restriction = Restriction::new(wanted, spec.namespaces.mount, &self.operations);
+            self.add(Operation::Restrict(restriction));
+        }
         self.add(Operation::ChangeDirectory(spec.working_directory.clone()));
+        // Not before the last descriptor is opened: few may be allowed.
+        self.add_if(
+            !spec.fences.limits.is_empty(),
+            Operation::LimitResources(spec.fences.limits.clone()),
+        );
+        if let Some(calls) = &spec.fences.system_calls {
+            self.add(Operation::FilterCalls(calls.clone()));
+        }
+        self.add(Operation::ReportFences(effect::fences(spec)));
         self.add(Operation::Execute {
             command: spec.command.clone(),
             environment: spec.environment.clone(),
@@ -249,13 +306,35 @@ impl<'a> Planner<'a> {
         });
     }
 
+    /// What everything else is put into.
+    fn root(&mut self) -> Operation {
+        let Some(folder) = &self.spec.filesystem.root else {
+            return Operation::MakeRoot {
+                size_bytes: ROOT_SIZE,
+            };
+        };
+        let restrictions = Restrictions {
+            read_only: !folder.writable,
+            no_set_user_id: true,
+            no_devices: true,
+            no_execution: false,
+        };
+        let slot = self.open(&folder.source, false, restrictions, folder.owners.as_ref());
+        Operation::ShowRoot {
+            slot,
+            source: folder.source.clone(),
+            restrictions,
+        }
+    }
+
     /// Everything that is mounted, a parent before what lies in it.
     fn mounts(&mut self) -> Vec<Operation> {
         let spec = self.spec;
         let mut mounts: Vec<(String, Vec<Operation>)> = Vec::new();
         if spec.filesystem.proc {
+            let whole = !spec.fences.proc.is_empty();
             let operation = if spec.namespaces.pid {
-                Operation::MountProc
+                Operation::MountProc { whole }
             } else {
                 // There are no processes of its own to show: the host's view is what is.
                 let restrictions = Restrictions {
@@ -264,9 +343,15 @@ impl<'a> Planner<'a> {
                     no_execution: true,
                     ..Restrictions::default()
                 };
-                self.bind("/proc", "/proc", false, restrictions)
+                self.bind("/proc", "/proc", false, restrictions, None)
             };
-            mounts.push(("/proc".into(), vec![operation]));
+            let mut operations = vec![operation];
+            if whole || !spec.namespaces.pid {
+                operations.push(Operation::CoverProc {
+                    shown: spec.fences.proc.clone(),
+                });
+            }
+            mounts.push(("/proc".into(), operations));
         }
         if spec.filesystem.dev {
             let operations = self.devices();
@@ -279,7 +364,13 @@ impl<'a> Planner<'a> {
                 no_devices: true,
                 no_execution: !bind.executable,
             };
-            let operation = self.bind(&bind.source, &bind.destination, bind.optional, restrictions);
+            let operation = self.bind(
+                &bind.source,
+                &bind.destination,
+                bind.optional,
+                restrictions,
+                bind.owners.as_ref(),
+            );
             mounts.push((bind.destination.clone(), vec![operation]));
         }
         for temporary in &spec.filesystem.temporary {
@@ -289,6 +380,7 @@ impl<'a> Planner<'a> {
                     path: temporary.path.clone(),
                     size_bytes: temporary.size_bytes,
                     mode: temporary.mode,
+                    executable: temporary.executable,
                 })],
             ));
         }
@@ -305,6 +397,7 @@ impl<'a> Planner<'a> {
             path: "/dev".into(),
             size_bytes: DEVICES_SIZE,
             mode: 0o755,
+            executable: false,
         })];
         for device in DEVICES {
             let path = format!("/dev/{device}");
@@ -316,13 +409,14 @@ impl<'a> Planner<'a> {
                 no_execution: true,
                 no_devices: false,
             };
-            operations.push(self.bind(&path, &path, false, restrictions));
+            operations.push(self.bind(&path, &path, false, restrictions, None));
         }
         operations.push(Operation::MountTerminals);
         operations.push(Operation::MountTemporary(Memory {
             path: "/dev/shm".into(),
             size_bytes: SHARED_MEMORY,
             mode: 0o1777,
+            executable: true,
         }));
         operations.extend(DEVICE_LINKS.map(|(path, target)| {
             Operation::MakeLink(Link {
@@ -339,20 +433,34 @@ impl<'a> Planner<'a> {
         destination: &str,
         optional: bool,
         restrictions: Restrictions,
+        owners: Option<&Owners>,
     ) -> Operation {
-        let slot = self.sources.len();
-        self.sources.push(Operation::OpenSource(Source {
-            slot,
-            path: source.into(),
-            optional,
-            restrictions,
-        }));
+        let slot = self.open(source, optional, restrictions, owners);
         Operation::AttachSource {
             slot,
             source: source.into(),
             destination: destination.into(),
             restrictions,
         }
+    }
+
+    /// Has a part of the host's file system opened; returns its place among these.
+    fn open(
+        &mut self,
+        source: &str,
+        optional: bool,
+        restrictions: Restrictions,
+        owners: Option<&Owners>,
+    ) -> usize {
+        let slot = self.sources.len();
+        self.sources.push(Operation::OpenSource(Source {
+            slot,
+            path: source.into(),
+            optional,
+            restrictions,
+            owners: owners.cloned(),
+        }));
+        slot
     }
 
     fn files(&mut self) {

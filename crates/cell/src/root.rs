@@ -5,33 +5,68 @@
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use cloister_sys::mount::{Restrictions, restrict};
 use rustix::fs::{
     AtFlags, Mode, OFlags, ResolveFlags, StatxFlags, mkdirat, openat, openat2, statx, symlinkat,
 };
-use rustix::io::Errno;
+use rustix::io::{Errno, fcntl_dupfd_cloexec};
 
 use crate::failure::{AtPath, Problem};
+use crate::mirror;
+
+const READ_ONLY: Restrictions = Restrictions {
+    read_only: true,
+    no_set_user_id: false,
+    no_devices: false,
+    no_execution: false,
+};
 
 /// The top of the new root, and which file systems in it are the cell's own.
 #[derive(Debug)]
 pub struct Root {
     top: OwnedFd,
+    /// By the ids of their mounts: what may be added to.
     own: BTreeSet<u64>,
+    /// By the ids of their mounts: what can be covered by a copy that may be added to.
+    copied: BTreeSet<u64>,
+    /// File systems in memory by their paths, and the copies.
+    mounted: Vec<(String, OwnedFd)>,
+    copies: Vec<OwnedFd>,
 }
 
 impl Root {
-    /// Takes the mounted, still empty root.
+    /// Takes an empty root, mounted already.
     ///
     /// # Errors
     ///
     /// Those of statx(2).
-    pub fn new(top: OwnedFd) -> Result<Self, Problem> {
-        let mut root = Self {
+    pub fn empty(top: OwnedFd) -> Result<Self, Problem> {
+        let id = mount_id(top.as_fd())?;
+        let mut root = Self::at(top);
+        root.own.insert(id);
+        Ok(root)
+    }
+
+    /// Takes a folder of the host, mounted already.
+    ///
+    /// # Errors
+    ///
+    /// Those of statx(2).
+    pub fn of_folder(top: OwnedFd) -> Result<Self, Problem> {
+        let id = mount_id(top.as_fd())?;
+        let mut root = Self::at(top);
+        root.copied.insert(id);
+        Ok(root)
+    }
+
+    fn at(top: OwnedFd) -> Self {
+        Self {
             top,
             own: BTreeSet::new(),
-        };
-        root.own.insert(mount_id(root.top.as_fd())?);
-        Ok(root)
+            copied: BTreeSet::new(),
+            mounted: Vec::new(),
+            copies: Vec::new(),
+        }
     }
 
     /// The top folder.
@@ -40,16 +75,39 @@ impl Root {
         self.top.as_fd()
     }
 
-    /// Says that the mount which was just attached at `path` is the cell's own: folders and
-    /// files may be made in it.
+    /// Says that `mount`, which was just attached at `path`, is the cell's own: folders and
+    /// files may be made in it. Told by its descriptor: what is at the path may be another
+    /// thing by now.
     ///
     /// # Errors
     ///
-    /// Those of openat2(2) and statx(2).
-    pub fn adopt(&mut self, path: &str) -> Result<(), Problem> {
-        let folder = self.open(path, OFlags::DIRECTORY).at(path)?;
-        self.own.insert(mount_id(folder.as_fd())?);
+    /// Those of statx(2).
+    pub fn adopt(&mut self, path: &str, mount: OwnedFd) -> Result<(), Problem> {
+        self.own.insert(mount_id(mount.as_fd())?);
+        self.mounted.push((path.to_owned(), mount));
         Ok(())
+    }
+
+    /// Makes the file system in memory that was mounted at `path` read-only, or the empty root.
+    ///
+    /// # Errors
+    ///
+    /// Those of mount_setattr(2).
+    pub fn seal(&self, path: &str) -> Result<(), Problem> {
+        let mounted = self.mounted.iter().rev().find(|(at, _)| at == path);
+        let mount = mounted.map_or(&self.top, |(_, mount)| mount);
+        restrict(mount, READ_ONLY, false).at(path)
+    }
+
+    /// Makes the copies of folders read-only.
+    ///
+    /// # Errors
+    ///
+    /// Those of mount_setattr(2).
+    pub fn seal_copies(&self) -> Result<(), Problem> {
+        self.copies
+            .iter()
+            .try_for_each(|copy| Ok(restrict(copy, READ_ONLY, false)?))
     }
 
     /// What is at `path`, as an `O_PATH` descriptor; links are followed inside the root.
@@ -74,7 +132,7 @@ impl Root {
     ///
     /// Those of openat2(2) and mkdirat(2); `EROFS` where it would have to be made in a part
     /// of the host's file system.
-    pub fn place(&self, path: &str, folder: bool) -> Result<OwnedFd, Problem> {
+    pub fn place(&mut self, path: &str, folder: bool) -> Result<OwnedFd, Problem> {
         if folder {
             return self.folder(path);
         }
@@ -89,7 +147,7 @@ impl Root {
     /// # Errors
     ///
     /// `EEXIST` where anything is there; else as [`Root::place`].
-    pub fn create(&self, path: &str, mode: Mode) -> Result<OwnedFd, Problem> {
+    pub fn create(&mut self, path: &str, mode: Mode) -> Result<OwnedFd, Problem> {
         let (parent, name) = self.parent(path)?;
         openat(
             &parent,
@@ -105,22 +163,22 @@ impl Root {
     /// # Errors
     ///
     /// As [`Root::create`].
-    pub fn link(&self, path: &str, target: &str) -> Result<(), Problem> {
+    pub fn link(&mut self, path: &str, target: &str) -> Result<(), Problem> {
         let (parent, name) = self.parent(path)?;
         symlinkat(target, &parent, name).at(path)
     }
 
     /// The folder above `path`, in which something may be made, and the last part of `path`.
-    fn parent<'a>(&self, path: &'a str) -> Result<(OwnedFd, &'a str), Problem> {
+    fn parent<'a>(&mut self, path: &'a str) -> Result<(OwnedFd, &'a str), Problem> {
         let (above, name) = path.rsplit_once('/').unwrap_or(("", path));
         let parent = self.folder(above)?;
-        self.refuse_foreign(parent.as_fd(), path)?;
-        Ok((parent, name))
+        Ok((self.own_folder(parent, above, path)?, name))
     }
 
     /// The folder at `path`; it and the folders above it are made where they are missing.
-    fn folder(&self, path: &str) -> Result<OwnedFd, Problem> {
+    fn folder(&mut self, path: &str) -> Result<OwnedFd, Problem> {
         let mut folder = self.open("/", OFlags::DIRECTORY).at("/")?;
+        let mut above = "";
         let ends = path
             .char_indices()
             .skip(1)
@@ -130,31 +188,51 @@ impl Root {
             let prefix = &path[..end];
             folder = match self.open(prefix, OFlags::DIRECTORY) {
                 Err(Errno::NOENT) => {
-                    self.refuse_foreign(folder.as_fd(), prefix)?;
+                    folder = self.own_folder(folder, above, prefix)?;
                     let name = prefix.rsplit_once('/').map_or(prefix, |(_, name)| name);
                     mkdirat(&folder, name, Mode::from_raw_mode(0o755)).at(prefix)?;
                     self.open(prefix, OFlags::DIRECTORY).at(prefix)?
                 }
                 other => other.at(prefix)?,
             };
+            above = prefix;
         }
         Ok(folder)
     }
 
-    /// Nothing is made on the host's file systems, writable or not: it would stay there.
-    fn refuse_foreign(&self, folder: BorrowedFd<'_>, path: &str) -> Result<(), Problem> {
-        if self.own.contains(&mount_id(folder)?) {
-            return Ok(());
+    /// The folder, seen at `above`, in which `path` may be made: itself, or the copy that
+    /// covers it from now on. Nothing is made on the host's file systems, writable or not: it
+    /// would stay there.
+    fn own_folder(&mut self, folder: OwnedFd, above: &str, path: &str) -> Result<OwnedFd, Problem> {
+        let id = mount_id(folder.as_fd())?;
+        if self.own.contains(&id) {
+            return Ok(folder);
         }
-        Err(Problem::from(Errno::ROFS).at(path).hint(format!(
-            "{path} lies in a part of the host's file system that the cell sees: make it on the \
-             host, or choose another place"
-        )))
+        if !self.copied.contains(&id) {
+            return Err(Problem::from(Errno::ROFS).at(path).hint(format!(
+                "{path} lies in a part of the host's file system that the cell sees: make it on \
+                 the host, or choose another place"
+            )));
+        }
+        let (copy, shown) = mirror::cover(folder.as_fd(), above)?;
+        self.own.insert(mount_id(copy.as_fd())?);
+        // What the copy shows are mounts of their own, and can be covered in their turn.
+        self.copied.extend(shown);
+        let opened = fcntl_dupfd_cloexec(&copy, 0)?;
+        if above.is_empty() {
+            self.top = fcntl_dupfd_cloexec(&copy, 0)?;
+        }
+        self.copies.push(copy);
+        Ok(opened)
     }
 }
 
 /// Which mount a descriptor is on (statx(2) `STATX_MNT_ID`, Linux 5.8).
-fn mount_id(descriptor: BorrowedFd<'_>) -> Result<u64, Problem> {
+///
+/// # Errors
+///
+/// Those of statx(2).
+pub fn mount_id(descriptor: BorrowedFd<'_>) -> Result<u64, Problem> {
     let found = statx(descriptor, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)?;
     Ok(found.stx_mnt_id)
 }

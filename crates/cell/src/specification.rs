@@ -9,8 +9,10 @@ use std::fs::File;
 use std::io::Read;
 use std::os::fd::OwnedFd;
 
-use cloister_proto::messages::cell::{Content, Failure, Spec};
+use cloister_proto::messages::cell::{Content, Failure, IdRange, Owners, Spec};
 use rustix::io::Errno;
+
+use crate::confine::check;
 
 /// The largest specification, in bytes.
 pub const LIMIT: u64 = 4 * 1024 * 1024;
@@ -18,6 +20,13 @@ pub const LIMIT: u64 = 4 * 1024 * 1024;
 const HOSTNAME_LIMIT: usize = 64;
 /// `SCM_MAX_FD`: more cannot have come from anywhere.
 const DESCRIPTOR_LIMIT: usize = 253;
+/// The text of a map is read by one write(2) of less than a page (map_write() in
+/// kernel/user_namespace.c), and pages have at least 4 KiB.
+const MAP_TEXT_LIMIT: usize = 4095;
+/// `UID_GID_MAP_MAX_EXTENTS` (Linux 4.15).
+const MAP_LIMIT: usize = 340;
+const HOST_ROOT: &str = "host root inside a cell would not be kept in, and host_root does not \
+                         ask for it";
 /// (uid_t) -1, which setresuid(2) reads as "leave it".
 const NO_ID: u32 = u32::MAX;
 
@@ -80,6 +89,7 @@ pub fn problems(spec: &Spec) -> Vec<String> {
     check_identity(spec, &mut found);
     check_files(spec, &mut found);
     check_descriptors(spec, &mut found);
+    check::problems(&spec.fences, &mut found);
     found
 }
 
@@ -127,14 +137,18 @@ fn check_program(spec: &Spec, found: &mut Vec<String>) {
 
 fn check_identity(spec: &Spec, found: &mut Vec<String>) {
     let identity = &spec.identity;
+    let before = found.len();
     for (field, id) in [
         ("host_uid", identity.host_uid),
         ("host_gid", identity.host_gid),
     ] {
-        if id == 0 {
-            found.push(format!(
-                "identity.{field} is 0: host root inside a cell would not be kept in"
-            ));
+        if id == 0 && !identity.host_root {
+            found.push(format!("identity.{field} is 0: {HOST_ROOT}"));
+        }
+    }
+    for &group in &spec.host_groups {
+        if group == 0 || group == NO_ID {
+            found.push(format!("host_groups has {group}: root's group, or none"));
         }
     }
     for (field, id) in [
@@ -147,11 +161,98 @@ fn check_identity(spec: &Spec, found: &mut Vec<String>) {
             found.push(format!("identity.{field} is {id}, which is no id"));
         }
     }
+    // A bad id is in no map: that need not be said as well.
+    if spec.namespaces.user && found.len() == before {
+        for (field, inside, outside, map) in [
+            ("uid", identity.uid, identity.host_uid, &identity.uid_map),
+            ("gid", identity.gid, identity.host_gid, &identity.gid_map),
+        ] {
+            let field = format!("identity.{field}_map");
+            let before = found.len();
+            check_ranges(&field, map, found);
+            let mapped = map.iter().any(|range| {
+                let place = inside.checked_sub(range.inside);
+                place.is_some_and(|place| {
+                    place < range.size && range.outside.checked_add(place) == Some(outside)
+                })
+            });
+            if !mapped && found.len() == before {
+                found.push(format!("{field} does not map {inside} to {outside}"));
+            }
+            if !identity.host_root && map.iter().any(|range| range.outside == 0) {
+                found.push(format!("{field} has host id 0: {HOST_ROOT}"));
+            }
+        }
+    }
+}
+
+/// What the kernel refuses in a map: user_namespaces(7).
+fn check_ranges(field: &str, ranges: &[IdRange], found: &mut Vec<String>) {
+    if ranges.is_empty() || ranges.len() > MAP_LIMIT {
+        found.push(format!(
+            "{field} has {} ranges: 1 to {MAP_LIMIT} can be set",
+            ranges.len()
+        ));
+    }
+    let text: usize = ranges
+        .iter()
+        .take(MAP_LIMIT)
+        .map(|one| format!("{} {} {}\n", one.inside, one.outside, one.size).len())
+        .sum();
+    if text > MAP_TEXT_LIMIT {
+        found.push(format!(
+            "{field} is too long: its text has {text} bytes, and the kernel reads {MAP_TEXT_LIMIT}"
+        ));
+    }
+    let end = |first: u32, size: u32| first.checked_add(size).filter(|&end| size > 0 && end > 0);
+    for (place, range) in ranges.iter().enumerate() {
+        if end(range.inside, range.size).is_none() || end(range.outside, range.size).is_none() {
+            found.push(format!("{field}[{place}] is no range of ids"));
+        }
+    }
+    let meet = |one: u32, its: u32, other: u32, others: u32| {
+        u64::from(one) < u64::from(other) + u64::from(others)
+            && u64::from(other) < u64::from(one) + u64::from(its)
+    };
+    let pairs = ranges.iter().enumerate().take(MAP_LIMIT);
+    let overlapping = pairs.flat_map(|(place, one)| {
+        let others = ranges.iter().enumerate().take(place);
+        others
+            .filter(move |(_, other)| {
+                meet(one.inside, one.size, other.inside, other.size)
+                    || meet(one.outside, one.size, other.outside, other.size)
+            })
+            .map(move |(other, _)| (other, place))
+    });
+    if let Some((one, other)) = overlapping.into_iter().next() {
+        found.push(format!("{field}[{one}] and [{other}] overlap"));
+    }
+}
+
+fn check_owners(field: &str, owners: Option<&Owners>, found: &mut Vec<String>) {
+    if let Some(owners) = owners {
+        check_ranges(&format!("{field}: users"), &owners.users, found);
+        check_ranges(&format!("{field}: groups"), &owners.groups, found);
+    }
 }
 
 fn check_files(spec: &Spec, found: &mut Vec<String>) {
     let filesystem = &spec.filesystem;
+    if let Some(root) = &filesystem.root {
+        if !root.source.starts_with('/') || root.source.contains('\0') {
+            found.push(format!(
+                "root: the source {:?} is no absolute path",
+                root.source
+            ));
+        }
+        check_owners("root", root.owners.as_ref(), found);
+    }
     for bind in &filesystem.binds {
+        check_owners(
+            &format!("binds: {}", bind.destination),
+            bind.owners.as_ref(),
+            found,
+        );
         if !bind.source.starts_with('/') || bind.source.contains('\0') {
             found.push(format!(
                 "binds: the source {:?} is no absolute path",
@@ -235,6 +336,8 @@ fn check_descriptors(spec: &Spec, found: &mut Vec<String>) {
         .iter()
         .map(|descriptor| descriptor.descriptor)
         .chain(credentials)
+        .chain(spec.control_groups.unified)
+        .chain(spec.control_groups.members.iter().copied())
     {
         if number < 3 {
             found.push(format!(

@@ -2,7 +2,7 @@
 //!
 //! Between them is a line of packets (a pair of connected `SOCK_SEQPACKET` sockets). Down
 //! come signal numbers: so the launcher needs no permission to signal anybody. Up comes how
-//! the application ended: process 1 of a pid namespace cannot end by a signal of its own
+//! the application ended, or that a key of its terminal has stopped it: process 1 of a pid namespace cannot end by a signal of its own
 //! choice, so its own wait status would not tell. Either end learns by end of file that the
 //! other one is gone.
 
@@ -36,6 +36,9 @@ const TERMINAL: [Signal; 5] = [
     Signal::CONT,
     Signal::WINCH,
 ];
+
+/// What init says where the application was stopped.
+const STOPPED: [u8; 2] = [2, 0];
 
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,15 +93,20 @@ pub fn block_signals() -> std::io::Result<SignalDescriptor> {
 struct Arrival {
     signals: bool,
     line: bool,
+    lifeline: bool,
 }
 
-/// Waits for a signal or for the line; the line is left out once it has ended.
-fn wait_for(signals: &SignalDescriptor, line: Option<&OwnedFd>) -> Result<Arrival, Errno> {
-    let mut descriptors = vec![PollFd::from_borrowed_fd(
-        signals.descriptor(),
-        PollFlags::IN,
-    )];
-    descriptors.extend(line.map(|line| PollFd::from_borrowed_fd(line.as_fd(), PollFlags::IN)));
+/// Waits for a signal, for the line, which is left out once it has ended, or for the end of
+/// the lifeline.
+fn wait_for(
+    signals: &SignalDescriptor,
+    line: Option<&OwnedFd>,
+    lifeline: Option<&OwnedFd>,
+) -> Result<Arrival, Errno> {
+    let entry = |descriptor| PollFd::from_borrowed_fd(descriptor, PollFlags::IN);
+    let mut descriptors = vec![entry(signals.descriptor())];
+    descriptors.extend(line.map(|line| entry(line.as_fd())));
+    descriptors.extend(lifeline.map(|lifeline| entry(lifeline.as_fd())));
     match poll(&mut descriptors, None) {
         Ok(_) | Err(Errno::INTR) => {}
         Err(error) => return Err(error),
@@ -108,34 +116,54 @@ fn wait_for(signals: &SignalDescriptor, line: Option<&OwnedFd>) -> Result<Arriva
             .get(index)
             .is_some_and(|one: &PollFd<'_>| !one.revents().is_empty())
     };
+    let lines = usize::from(line.is_some());
     Ok(Arrival {
         signals: ready(0),
-        line: ready(1),
+        line: line.is_some() && ready(1),
+        // Nobody writes to it: that it can be read means its end.
+        lifeline: ready(1 + lines),
     })
+}
+
+/// What the launcher has of the cell.
+#[derive(Debug)]
+pub struct Line {
+    /// The line to init; `None` once it has ended.
+    pub control: Option<OwnedFd>,
+    /// The cell's first process: init, or the application itself.
+    pub process: Pid,
+    /// Whether the application has a session of its own. Otherwise it is in the caller's
+    /// foreground process group, and what the terminal sends comes to it directly.
+    pub own_session: bool,
+    /// Whether the first process is the application itself: then it is signalled, not told.
+    pub direct: bool,
 }
 
 /// The launcher: passes signals down until init has ended; says how the application ended.
 ///
-/// `own_session`: whether the application has a session of its own. Otherwise it is in the
-/// caller's foreground process group, and what the terminal sends comes to it directly.
-///
 /// # Errors
 ///
-/// Those of poll(2), read(2) and waitpid(2).
+/// Those of poll(2), read(2) and waitpid(2); `OWNERDEAD` where the lifeline has ended: who
+/// returns then ends, and with it init and the cell.
 pub fn launcher(
     signals: &SignalDescriptor,
-    line: OwnedFd,
-    init: Pid,
-    own_session: bool,
+    mut line: Line,
+    lifeline: Option<&OwnedFd>,
 ) -> Result<End, Errno> {
-    let mut line = Some(line);
     let mut end = None;
     loop {
-        let arrival = wait_for(signals, line.as_ref())?;
+        let arrival = wait_for(signals, line.control.as_ref(), lifeline)?;
+        if arrival.lifeline {
+            return Err(Errno::OWNERDEAD);
+        }
         if arrival.line {
-            match line.as_ref().map(receive).transpose()?.flatten() {
+            match line.control.as_ref().map(receive).transpose()?.flatten() {
+                // Whoever started the cell sees its job stopped, and continues it by SIGCONT.
+                Some(packet) if packet == STOPPED => {
+                    let _ = kill_process(getpid(), Signal::STOP);
+                }
                 Some(packet) => end = End::decode(&packet),
-                None => line = None,
+                None => line.control = None,
             }
         }
         if !arrival.signals {
@@ -143,44 +171,57 @@ pub fn launcher(
         }
         while let Some(signal) = next(signals)? {
             if signal.number == Signal::CHILD.as_raw() {
-                if let Some((_, status)) = waitpid(Some(init), WaitOptions::NOHANG)? {
+                if let Some((_, status)) = waitpid(Some(line.process), WaitOptions::NOHANG)? {
                     // What init still said is in the line; without it init itself was killed.
                     if end.is_none()
-                        && let Some(packet) = line.as_ref().map(receive).transpose()?.flatten()
+                        && let Some(packet) =
+                            line.control.as_ref().map(receive).transpose()?.flatten()
                     {
                         end = End::decode(&packet);
                     }
                     return end.or_else(|| End::of(status)).ok_or(Errno::CHILD);
                 }
             } else if let Some(forwarded) = forwarded(signal) {
-                pass_down(signal, forwarded, line.as_ref(), own_session);
+                line.pass_down(signal, forwarded);
             }
         }
     }
 }
 
-fn pass_down(signal: PendingSignal, forwarded: Signal, line: Option<&OwnedFd>, own_session: bool) {
-    let has_it_already = signal.from_kernel && !own_session;
-    // A session of its own is an orphaned process group, whose members ignore SIGTSTP
-    // (setpgid(2), "Notes"); SIGSTOP stops them all the same.
-    let stops = forwarded == Signal::TSTP;
-    let sent = if stops && own_session {
-        Signal::STOP
-    } else {
-        forwarded
-    };
-    if let (false, Some(line), Ok(byte)) = (has_it_already, line, u8::try_from(sent.as_raw())) {
-        // A full line means hundreds of signals that nobody takes: one more is lost.
-        let _ = rustix::net::send(line, &[byte], rustix::net::SendFlags::DONTWAIT);
+impl Line {
+    fn pass_down(&self, signal: PendingSignal, forwarded: Signal) {
+        let has_it_already = signal.from_kernel && !self.own_session;
+        // A session of its own is an orphaned process group, whose members ignore SIGTSTP
+        // (setpgid(2), "Notes"); SIGSTOP stops them all the same.
+        let stops = forwarded == Signal::TSTP;
+        let sent = if stops && self.own_session {
+            Signal::STOP
+        } else {
+            forwarded
+        };
+        if !has_it_already {
+            self.send(sent);
+        }
+        if stops {
+            // The shell sees its job stopped, and continues it by SIGCONT.
+            let _ = kill_process(getpid(), Signal::STOP);
+        }
     }
-    if stops {
-        // The shell sees its job stopped, and continues it by SIGCONT.
-        let _ = kill_process(getpid(), Signal::STOP);
+
+    fn send(&self, signal: Signal) {
+        if self.direct {
+            forward(self.process, signal.as_raw());
+        } else if let (Some(control), Ok(byte)) = (&self.control, u8::try_from(signal.as_raw())) {
+            // A full line means hundreds of signals that nobody takes: one more is lost.
+            let _ = rustix::net::send(control, &[byte], rustix::net::SendFlags::DONTWAIT);
+        }
     }
 }
 
 /// Init: passes signals on to the application, reaps whatever ends, and returns how the
 /// application ended, having said so to the launcher; `None` where the launcher has gone.
+///
+/// `terminal`: whether the cell has a terminal of its own, whose keys may stop the application.
 ///
 /// # Errors
 ///
@@ -189,9 +230,10 @@ pub fn init(
     signals: &SignalDescriptor,
     line: &OwnedFd,
     application: Pid,
+    terminal: bool,
 ) -> Result<Option<End>, Errno> {
     loop {
-        let arrival = wait_for(signals, Some(line))?;
+        let arrival = wait_for(signals, Some(line), None)?;
         if arrival.line {
             match receive(line)? {
                 Some(packet) => {
@@ -207,9 +249,15 @@ pub fn init(
         }
         while let Some(signal) = next(signals)? {
             if signal.number == Signal::CHILD.as_raw() {
-                if let Some(end) = reap(application)? {
-                    let _ = rustix::io::write(line, &end.encode());
-                    return Ok(Some(end));
+                match reap(application, terminal)? {
+                    Reaped::Ended(end) => {
+                        let _ = rustix::io::write(line, &end.encode());
+                        return Ok(Some(end));
+                    }
+                    Reaped::Stopped => {
+                        let _ = rustix::io::write(line, &STOPPED);
+                    }
+                    Reaped::Nothing => {}
                 }
             } else if forwarded(signal).is_some() && !signal.from_kernel {
                 // What the terminal sends to the foreground group comes by the launcher.
@@ -236,13 +284,28 @@ fn forward(application: Pid, number: i32) {
     }
 }
 
-/// Reaps everything that has ended; says how the application did, once it did.
-fn reap(application: Pid) -> Result<Option<End>, Errno> {
+/// What came of the application.
+enum Reaped {
+    Nothing,
+    Stopped,
+    Ended(End),
+}
+
+/// Reaps everything that has ended; says what came of the application.
+fn reap(application: Pid, stops: bool) -> Result<Reaped, Errno> {
+    let mut options = WaitOptions::NOHANG;
+    if stops {
+        options |= WaitOptions::UNTRACED;
+    }
+    let mut found = Reaped::Nothing;
     loop {
-        match wait(WaitOptions::NOHANG) {
-            Ok(Some((process, status))) if process == application => return Ok(End::of(status)),
+        match wait(options) {
+            Ok(Some((process, status))) if process == application => match End::of(status) {
+                Some(end) => return Ok(Reaped::Ended(end)),
+                None => found = Reaped::Stopped,
+            },
             Ok(Some(_)) => {}
-            Ok(None) | Err(Errno::CHILD) => return Ok(None),
+            Ok(None) | Err(Errno::CHILD) => return Ok(found),
             Err(Errno::INTR) => {}
             Err(error) => return Err(error),
         }

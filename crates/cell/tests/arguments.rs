@@ -9,10 +9,11 @@ fn parse(line: &str) -> Result<Arguments, String> {
 #[test]
 fn the_verbs() {
     assert_eq!(
-        parse("run --spec-fd 3 --status-fd 4 --die-with-parent"),
+        parse("run --spec-fd 3 --status-fd 4 --lifeline-fd 5 --die-with-parent"),
         Ok(Arguments::Run {
             spec: 3,
             status: Some(4),
+            lifeline: Some(5),
             die_with_parent: true
         })
     );
@@ -21,6 +22,7 @@ fn the_verbs() {
         Ok(Arguments::Run {
             spec: 5,
             status: None,
+            lifeline: None,
             die_with_parent: false
         })
     );

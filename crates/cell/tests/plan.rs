@@ -8,6 +8,7 @@ use std::path::Path;
 use cloister_cell::explain;
 use cloister_cell::operation::{Operation, Stage};
 use cloister_cell::plan::{Caller, Plan};
+use cloister_proto::messages::cell::{Clocks, Owners, RootFolder, Spec, Stdin};
 use support::{bare, full};
 
 const ROOT: Caller = Caller {
@@ -18,6 +19,28 @@ const ORDINARY: Caller = Caller {
     privileged: false,
     die_with_parent: true,
 };
+
+/// The same cell with a folder of the host as its root, a terminal, and several ids.
+fn image() -> Spec {
+    let mut spec = full();
+    spec.stdin = Stdin::Terminal;
+    spec.identity.uid = 0;
+    spec.identity.uid_map = vec![support::range(0, 500_001, 1000), support::range(5000, 7, 1)];
+    spec.clocks = Clocks {
+        monotonic_ns: -1_500_000_000,
+        boottime_ns: 86_400_000_000_000,
+    };
+    spec.filesystem.root = Some(RootFolder {
+        source: "/srv/image".into(),
+        writable: true,
+        owners: Some(Owners {
+            users: spec.identity.uid_map.clone(),
+            groups: spec.identity.gid_map.clone(),
+        }),
+    });
+    spec.filesystem.temporary[0].executable = false;
+    spec
+}
 
 fn check_golden(name: &str, text: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -36,6 +59,7 @@ fn plans_read_as_they_always_have() {
         ("full.root", full(), ROOT),
         ("full.ordinary", full(), ORDINARY),
         ("bare.root", bare(), ROOT),
+        ("image.root", image(), ROOT),
     ] {
         let plan = Plan::new(&spec, caller);
         check_golden(
@@ -162,6 +186,55 @@ fn slots_are_the_order_of_opening() {
 }
 
 #[test]
+fn a_folder_of_the_host_is_the_root_before_anything_is_put_into_it() {
+    let plan = Plan::new(&image(), ROOT);
+    assert!(step(&plan, "show-root") > step(&plan, "become-user"));
+    assert!(step(&plan, "show-root") < mounted(&plan, "/tmp"));
+    // It is the host's: nothing of it is sealed, only what was made beside it.
+    assert!(step(&plan, "seal-copies") > step(&plan, "enter-root"));
+    assert!(plan.operations().all(|(_, one)| one.step() != "make-root"));
+    assert!(
+        plan.operations()
+            .all(|(_, one)| *one != Operation::SealMount { path: "/".into() })
+    );
+}
+
+#[test]
+fn a_terminal_of_its_own_is_the_session_of_init() {
+    let plan = Plan::new(&image(), ROOT);
+    assert!(step(&plan, "lead-session") < step(&plan, "start-application"));
+    assert!(step(&plan, "take-foreground") < step(&plan, "drop-capabilities"));
+    assert!(
+        plan.operations()
+            .all(|(_, one)| one.step() != "new-session")
+    );
+}
+
+#[test]
+fn without_an_init_the_application_is_the_first_process() {
+    let mut spec = image();
+    spec.init = false;
+    let plan = Plan::new(&spec, ROOT);
+    let steps: Vec<_> = plan.operations().map(|(_, one)| one.step()).collect();
+    for step in [
+        "start-application",
+        "take-foreground",
+        "confine-init",
+        "die-with-init",
+    ] {
+        assert!(!steps.contains(&step), "{step}");
+    }
+    assert!(steps.contains(&"lead-session"));
+}
+
+#[test]
+fn clocks_are_set_as_the_user_who_owns_their_file() {
+    let plan = Plan::new(&full(), ROOT);
+    assert!(step(&plan, "own-clocks") < step(&plan, "become-user"));
+    assert!(step(&plan, "own-clocks") < step(&plan, "start-application"));
+}
+
+#[test]
 fn the_user_is_taken_on_when_nothing_else_needs_root() {
     let plan = Plan::new(&full(), ROOT);
     assert!(step(&plan, "become-user") < step(&plan, "make-root"));
@@ -192,10 +265,55 @@ fn protections_are_taken_before_anything_is_looked_up() {
         "place-descriptors",
         "close-descriptors",
         "reset-signals",
+        "restrict-access",
         "change-directory",
+        "limit-resources",
+        "filter-system-calls",
+        "report-fences",
         "execute",
     ];
     assert!(order.map(|name| step(&plan, name)).is_sorted());
+}
+
+#[test]
+fn landlock_allows_what_the_mounts_do() {
+    let mut spec = full();
+    let access = |spec: &Spec, path: &str| {
+        let plan = Plan::new(spec, ROOT);
+        let places = plan
+            .operations()
+            .find_map(|(_, operation)| match operation {
+                Operation::Restrict(restriction) => Some(restriction.places.clone()),
+                _ => None,
+            });
+        let places = places.expect("a restriction");
+        let here = places.iter().filter(|place| place.path == path);
+        let (mut read, mut write, mut execute, mut devices) = (false, false, false, false);
+        for place in here {
+            read |= place.access.read;
+            write |= place.access.write;
+            execute |= place.access.execute;
+            devices |= place.access.devices;
+        }
+        [read, write, execute, devices]
+    };
+    let (yes, no) = (true, false);
+    assert_eq!(access(&spec, "/"), [yes, no, no, no]);
+    assert_eq!(access(&spec, "/usr"), [yes, no, yes, no]);
+    assert_eq!(access(&spec, "/dev/blog"), [yes, yes, no, no]);
+    assert_eq!(access(&spec, "/tmp"), [yes, yes, yes, no]);
+    assert_eq!(access(&spec, "/dev/null"), [yes, yes, no, yes]);
+    assert_eq!(access(&spec, "/dev/pts"), [yes, yes, no, yes]);
+    assert_eq!(access(&spec, "/proc"), [yes, yes, no, no]);
+    assert_eq!(access(&spec, "/etc"), [no, no, no, no]);
+    spec.filesystem.temporary[0].executable = false;
+    assert_eq!(access(&spec, "/tmp"), [yes, yes, no, no]);
+    spec.filesystem.root = Some(RootFolder {
+        source: "/srv/image".into(),
+        writable: false,
+        owners: None,
+    });
+    assert_eq!(access(&spec, "/"), [yes, no, yes, no]);
 }
 
 #[test]
@@ -205,7 +323,7 @@ fn what_is_not_asked_for_is_not_done() {
     assert_eq!(
         steps,
         [
-            "drop-groups",
+            "set-groups",
             "create-namespaces",
             "await-launcher",
             "become-user",
@@ -214,6 +332,7 @@ fn what_is_not_asked_for_is_not_done() {
             "connect-stdin",
             "reset-signals",
             "change-directory",
+            "report-fences",
             "execute",
             "confine-launcher",
             "confine-init",

@@ -6,8 +6,10 @@ use std::io::Write;
 use std::os::fd::OwnedFd;
 
 use cloister_cell::specification::{LIMIT, problems, read};
-use cloister_proto::messages::cell::{Content, Descriptor, File, Spec};
-use support::{bare, bind, full};
+use cloister_proto::messages::cell::{
+    Condition, Content, Descriptor, File, IdRange, Label, Spec, SystemCalls,
+};
+use support::{bare, bind, full, range};
 
 /// The only problem of the full specification after a change.
 fn problem(change: impl FnOnce(&mut Spec)) -> String {
@@ -41,11 +43,52 @@ fn host_root_is_refused() {
     // User 0 inside is an ordinary user of the host.
     let mut spec = full();
     spec.identity.uid = 0;
+    spec.identity.uid_map = vec![range(0, 500_001, 1)];
+    assert_eq!(problems(&spec), Vec::<String>::new());
+    let mapped = |spec: &mut Spec| spec.identity.gid_map.push(range(0, 0, 1));
+    assert!(problem(mapped).contains("identity.gid_map has host id 0"));
+    // Where it is asked for.
+    mapped(&mut spec);
+    spec.identity.host_root = true;
+    spec.identity.host_gid = 0;
+    spec.identity.gid = 0;
+    assert_eq!(problems(&spec), Vec::<String>::new());
+}
+
+#[test]
+fn maps_are_what_the_kernel_takes() {
+    let map = |ranges: Vec<IdRange>| problem(|spec| spec.identity.uid_map = ranges);
+    let own = range(1000, 500_001, 1);
+    let overlap = "identity.uid_map[0] and [1] overlap";
+    assert_eq!(map(vec![own, range(1000, 7, 1)]), overlap);
+    assert_eq!(map(vec![own, range(0, 400_000, 200_000)]), overlap);
+    assert_eq!(map(vec![own, range(0, 7, 1001)]), overlap);
+    assert_eq!(
+        map(vec![own, range(0, 7, 0)]),
+        "identity.uid_map[1] is no range of ids"
+    );
+    assert_eq!(
+        map(vec![own, range(u32::MAX - 1, 7, 2)]),
+        "identity.uid_map[1] is no range of ids"
+    );
+    let many = |count| (0..count).map(|n| range(n, 2000 + n, 1)).collect();
+    assert!(map(many(341)).contains("has 341 ranges"));
+    assert_eq!(
+        map(many(340)),
+        "identity.uid_map does not map 1000 to 500001"
+    );
+    assert!(map(vec![range(1000, 500_002, 1)]).contains("does not map 1000 to 500001"));
+    // It ends with the largest id.
+    let mut spec = full();
+    spec.identity.uid_map = vec![own, range(u32::MAX - 2, u32::MAX - 2, 2)];
     assert_eq!(problems(&spec), Vec::<String>::new());
 }
 
 #[test]
 fn the_id_that_is_none_is_refused() {
+    assert!(problem(|spec| spec.host_groups = vec![33, 0]).contains("host_groups has 0"));
+    assert!(problem(|spec| spec.control_groups.unified = Some(2)).contains("descriptor 2"));
+    assert!(problem(|spec| spec.control_groups.members = vec![13, 8]).contains("stands twice"));
     assert!(problem(|spec| spec.identity.uid = u32::MAX).contains("identity.uid"));
     assert!(problem(|spec| spec.identity.gid = u32::MAX).contains("identity.gid"));
     assert!(problem(|spec| spec.identity.host_uid = u32::MAX).contains("identity.host_uid"));
@@ -88,7 +131,7 @@ fn each_descriptor_is_handed_over_once() {
     assert!(problem(|spec| spec.descriptors.push(socket(2))).contains("standard stream"));
     assert!(problem(|spec| spec.descriptors.push(socket(-1))).contains("standard stream"));
     assert!(problem(|spec| spec.descriptors[0].name = "a:b".into()).contains("LISTEN_FDNAMES"));
-    let many = problem(|spec| spec.descriptors = (10..264).map(socket).collect());
+    let many = problem(|spec| spec.descriptors = (20..274).map(socket).collect());
     assert!(many.contains("more than 253"));
 }
 
@@ -106,6 +149,40 @@ fn programs_and_variables_that_are_none_are_refused() {
     assert!(why.contains("TOKEN") && !why.contains("secret"));
     for name in ["", "A=B", "A\0"] {
         assert!(problem(|spec| spec.environment[0].name = name.into()).contains("environment"));
+    }
+}
+
+#[test]
+fn fences_that_are_none_are_refused() {
+    fn calls(spec: &mut Spec) -> &mut SystemCalls {
+        spec.fences.system_calls.as_mut().expect("a filter")
+    }
+    let unknown = "\"opeen\" is no system call";
+    assert!(problem(|spec| calls(spec).allowed.push("opeen".into())).contains(unknown));
+    assert!(problem(|spec| calls(spec).absent.push("opeen".into())).contains(unknown));
+    let why = problem(|spec| calls(spec).conditional[0].name = "opeen".into());
+    assert!(why.contains(unknown));
+    let why = problem(|spec| calls(spec).conditional[0].conditions.clear());
+    assert!(why.contains("socket has no condition"));
+    let why = problem(|spec| {
+        calls(spec).conditional[0].conditions = vec![Condition::Differs {
+            argument: 6,
+            value: 0,
+        }];
+    });
+    assert!(why.contains("socket has no argument 6"));
+    let why = problem(|spec| calls(spec).absent = vec!["clone3".into(); 129]);
+    assert!(why.contains("more than 128"));
+    for name in ["", "a/b", "..", "1", "self\0"] {
+        let why = problem(|spec| spec.fences.proc = vec![name.into()]);
+        assert!(why.starts_with("fences.proc: "), "{name:?}");
+    }
+    for profile in ["", "a\nb"] {
+        let label = Label::Apparmor {
+            profile: profile.into(),
+        };
+        let why = problem(|spec| spec.fences.labels = vec![label]);
+        assert!(why.starts_with("fences.labels: "), "{profile:?}");
     }
 }
 

@@ -22,16 +22,40 @@ impl Moment {
         Self(micros)
     }
 
+    /// What [`Moment::from_micros`] takes.
+    #[must_use]
+    pub const fn as_micros(self) -> u64 {
+        self.0
+    }
+
     /// This much later.
     #[must_use]
     pub fn after(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(micros(duration)))
     }
 
+    /// The same moment, coarser and in less memory.
+    #[must_use]
+    pub const fn tick(self) -> Tick {
+        Tick((self.0 / 1000) as u32)
+    }
+
     /// How long ago `earlier` was; zero where it lies ahead.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// A moment in four bytes: milliseconds, which come round after 49 days.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tick(u32);
+
+impl Tick {
+    /// How long ago `earlier` was; right for less than 49 days.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(self.0.wrapping_sub(earlier.0) as u64)
     }
 }
 
@@ -47,4 +71,16 @@ pub fn wall_micros() -> u64 {
 
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_come_round_unnoticed() {
+        let late = Moment::from_micros((u64::from(u32::MAX) - 5) * 1000);
+        let later = late.after(Duration::from_millis(20));
+        assert_eq!(later.tick().since(late.tick()), Duration::from_millis(20));
+    }
 }

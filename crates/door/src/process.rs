@@ -9,7 +9,7 @@ use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 ///
 /// What failed, for a person.
 pub fn block_signals() -> Result<SignalDescriptor, String> {
-    let stop = [Signal::HUP, Signal::TERM, Signal::INT].map(Signal::as_raw);
+    let stop = [Signal::HUP, Signal::TERM, Signal::INT, Signal::USR1].map(Signal::as_raw);
     SignalDescriptor::block(&stop).map_err(|error| format!("cannot block signals: {error}"))
 }
 
@@ -27,11 +27,22 @@ pub fn raise_descriptor_limit() -> usize {
             maximum: limit.maximum,
         },
     );
-    getrlimit(Resource::Nofile)
-        .current
-        .map_or(usize::MAX, |limit| {
-            usize::try_from(limit).unwrap_or(usize::MAX)
-        })
+    descriptor_limit()
+}
+
+/// How many descriptors this process may have.
+#[must_use]
+pub fn descriptor_limit() -> usize {
+    let limit = getrlimit(Resource::Nofile).current;
+    limit.map_or(usize::MAX, |limit| {
+        usize::try_from(limit).unwrap_or(usize::MAX)
+    })
+}
+
+/// How many of `limit` descriptors hosts' folders may keep: they save calls, no more.
+#[must_use]
+pub fn folder_budget(limit: usize) -> usize {
+    (limit / 64).min(64)
 }
 
 /// CPUs that the kernel runs, wherever this process may run.
@@ -39,8 +50,11 @@ pub fn raise_descriptor_limit() -> usize {
 pub fn cpus_online() -> usize {
     // One CPU in the affinity mask of a larger machine is no reason not to poll: the peers
     // run on the others.
-    std::fs::read_to_string("/sys/devices/system/cpu/online")
-        .map_or(1, |list| count_cpus(list.trim()))
+    std::fs::read_to_string("/sys/devices/system/cpu/online").map_or_else(
+        // A root without /sys.
+        |_| std::thread::available_parallelism().map_or(1, usize::from),
+        |list| count_cpus(list.trim()),
+    )
 }
 
 /// Counts a list like `0-3,8`.
@@ -57,11 +71,12 @@ fn count_cpus(list: &str) -> usize {
 const MOMENTARY: usize = 16;
 
 /// For how many connections `limit` descriptors are enough: two for each, after those `open`
-/// for good, those held for a moment, and `pipes` descriptors of pipes, which are dispensable
+/// for good, those of hosts' folders, those held for a moment, and `pipes` descriptors of pipes, which are dispensable
 /// and get at most a quarter.
 #[must_use]
 pub fn connection_capacity(limit: usize, open: usize, pipes: usize) -> usize {
-    let rest = limit.saturating_sub(open.saturating_add(MOMENTARY));
+    let reserved = MOMENTARY + folder_budget(limit);
+    let rest = limit.saturating_sub(open.saturating_add(reserved));
     (rest - pipes.min(rest / 4)) / 2
 }
 
@@ -78,7 +93,10 @@ mod tests {
 
     #[test]
     fn two_descriptors_for_each_connection() {
-        assert_eq!(connection_capacity(1024, 16, 64), (1024 - 16 - 16 - 64) / 2);
+        assert_eq!(
+            connection_capacity(1024, 16, 64),
+            (1024 - 16 - 16 - 16 - 64) / 2
+        );
         assert_eq!(connection_capacity(60, 12, 64), (32 - 8) / 2);
         assert_eq!(connection_capacity(10, 12, 64), 0);
     }

@@ -8,13 +8,14 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cloister_proto::messages::door::{PROTOCOL, Protection, Reply, Request};
+use cloister_proto::messages::door::{PROTOCOL, Protection, Reply, Request, Statistics};
 use cloister_sys::descriptors::take_inherited;
 use cloister_sys::signals::SignalDescriptor;
 use rustix::event::{PollFd, PollFlags, poll};
 
-use crate::confine::{self, user::User};
+use crate::confine::{self, reach::Reach, user::User};
 use crate::control::{Control, Packet};
+use crate::drain::{Asked, FOR_EVER, Order};
 use crate::log::Sink;
 use crate::options::Serve;
 use crate::process;
@@ -45,8 +46,8 @@ pub fn run(options: &Serve) -> Result<(), String> {
         spin: Spin::new(process::cpus_online() > 1),
         descriptors,
     };
-    let protections = confine::confine(user, options.die_with_parent)?;
-    let mut server = Server::new(control, signals, sink, means);
+    let protections = confine::confine(user, options.die_with_parent, options.targets)?;
+    let mut server = Server::new(control, signals, sink, means, options.targets);
     server.serve(protections);
     Ok(())
 }
@@ -59,6 +60,7 @@ struct Server {
     books: Books,
     workers: Option<Workers>,
     draining: bool,
+    asked: Asked,
     means: Means,
 }
 
@@ -69,15 +71,22 @@ struct Woken {
 }
 
 impl Server {
-    fn new(control: Control, signals: SignalDescriptor, sink: Arc<Sink>, means: Means) -> Self {
+    fn new(
+        control: Control,
+        signals: SignalDescriptor,
+        sink: Arc<Sink>,
+        means: Means,
+        reach: Reach,
+    ) -> Self {
         Self {
             control,
             signals,
             sink,
             running: Arc::default(),
-            books: Books::default(),
+            books: Books::new(reach),
             workers: None,
             draining: false,
+            asked: Asked::default(),
             means,
         }
     }
@@ -95,13 +104,24 @@ impl Server {
         }
         while !self.over() {
             let woken = self.wait(listening);
-            if woken.signal && matches!(self.signals.next(), Ok(Some(_))) {
-                self.drain(DRAIN);
+            if woken.signal
+                && let Ok(Some(number)) = self.signals.next()
+            {
+                match self.asked.signal(number) {
+                    Order::Continue => {}
+                    Order::Retire => self.drain(FOR_EVER),
+                    Order::Drain => self.drain(DRAIN),
+                    Order::Cut => self.drain(Duration::ZERO),
+                }
             }
             if listening && woken.control && !self.obey() {
                 listening = false;
                 self.drain(DRAIN);
             }
+        }
+        if listening {
+            let stats = self.statistics();
+            let _ = self.control.send(&Reply::Ended { stats });
         }
         if let Some(workers) = self.workers.take() {
             workers.join();
@@ -150,15 +170,15 @@ impl Server {
                 Ok(generation) => Reply::Applied { id, generation },
                 Err(reason) => Reply::Refused { id, reason },
             },
-            Request::Stats { id } => {
-                let generation = self.running.generation;
+            Request::Stats { id } => Reply::Stats {
+                id,
+                stats: self.statistics(),
+            },
+            Request::Check { id, patience_ms } => {
+                let patience = Duration::from_millis(patience_ms);
                 let workers = self.workers.as_ref();
-                let mut stats = workers.map_or_else(
-                    || crate::stats::nothing(generation, 0),
-                    |workers| workers.statistics(generation),
-                );
-                self.books.add_to(&mut stats);
-                Reply::Stats { id, stats }
+                let answering = workers.is_none_or(|workers| workers.answer(patience));
+                Reply::Checked { id, answering }
             }
             Request::Drain { id, deadline_ms } => {
                 self.drain(Duration::from_millis(deadline_ms));
@@ -166,6 +186,17 @@ impl Server {
                 Reply::Draining { id, active }
             }
         }
+    }
+
+    fn statistics(&self) -> Statistics {
+        let generation = self.running.generation;
+        let workers = self.workers.as_ref();
+        let mut stats = workers.map_or_else(
+            || crate::stats::nothing(generation, 0),
+            |workers| workers.statistics(generation),
+        );
+        self.books.add_to(&mut stats);
+        stats
     }
 
     fn apply(&mut self, index: usize) -> Result<u64, String> {

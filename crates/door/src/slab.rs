@@ -88,6 +88,18 @@ impl<T> Slab<T> {
     }
 
     /// The value, unless it was removed.
+    #[must_use]
+    pub fn get(&self, key: Key) -> Option<&T> {
+        let slot = self
+            .chunks
+            .get(key.index as usize / CHUNK)?
+            .get(key.index as usize % CHUNK)?;
+        (slot.generation == key.generation)
+            .then_some(slot.value.as_ref())
+            .flatten()
+    }
+
+    /// The value, unless it was removed.
     pub fn get_mut(&mut self, key: Key) -> Option<&mut T> {
         let slot = self
             .chunks

@@ -8,9 +8,13 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cloister_proto::messages::door::{self, Statistics};
+use cloister_proto::messages::door::{self, Balance, Delivery, Statistics};
 
+use crate::admission::trusted::TrustedPeers;
+use crate::admission::{Admission, Occupancy};
+use crate::confine::reach::Reach;
 use crate::inherited::listening_socket;
+use crate::resolve::{Resolver, ResolverOptions};
 use crate::route::Destination;
 use crate::route::hosts_directory::HostsDirectory;
 use crate::route::table::Table;
@@ -21,12 +25,26 @@ use crate::target::Target;
 /// What outlives snapshots.
 #[derive(Clone, Debug, Default)]
 pub struct Books {
+    reach: Reach,
+    /// There once a snapshot has had a name to look up.
+    resolver: Option<Arc<Resolver>>,
     listeners: BTreeMap<(String, String), Arc<ListenerCounters>>,
     apps: BTreeMap<String, Arc<AppCounters>>,
+    /// By the listener's name alone: a limit holds for all its addresses together.
+    occupancies: BTreeMap<String, Arc<Occupancy>>,
     last_socket: u32,
 }
 
 impl Books {
+    /// Empty ones, for targets within `reach`: the door is confined to it already.
+    #[must_use]
+    pub fn new(reach: Reach) -> Self {
+        Self {
+            reach,
+            ..Self::default()
+        }
+    }
+
     /// Builds what a snapshot asks for, on the sockets that `running` holds already where
     /// they are the same. Consumes the descriptors; those that nothing uses are closed.
     ///
@@ -80,6 +98,12 @@ impl Books {
             .retain(|_, counters| Arc::strong_count(counters) > 1);
         self.apps
             .retain(|_, counters| Arc::strong_count(counters) > 1);
+        self.occupancies
+            .retain(|_, occupancy| Arc::strong_count(occupancy) > 1);
+    }
+
+    fn occupancy(&mut self, name: &str) -> Arc<Occupancy> {
+        Arc::clone(self.occupancies.entry(name.to_owned()).or_default())
     }
 
     fn listener(&mut self, name: &str, address: &str) -> Arc<ListenerCounters> {
@@ -98,7 +122,7 @@ struct Builder<'a> {
     books: Books,
     descriptors: Vec<Option<OwnedFd>>,
     /// By index: several listeners may serve one directory.
-    directories: HashMap<usize, Arc<HostsDirectory>>,
+    directories: HashMap<(usize, bool), Arc<HostsDirectory>>,
     running: &'a Runtime,
 }
 
@@ -108,7 +132,14 @@ impl Builder<'_> {
         for (index, route) in hosts.iter().enumerate() {
             let place = format!("hosts[{index}] ({})", route.host);
             let app = route.app.as_deref().map(|name| self.books.app(name));
-            let destination = destination(&route.target, route.send_proxy, app)
+            let destination = self
+                .destination(
+                    &route.target,
+                    &route.host,
+                    (route.send_proxy, route.delivery),
+                    Balance::RoundRobin,
+                    app,
+                )
                 .map_err(|error| format!("{place}.target: {error}"))?;
             table
                 .insert(&route.host, destination)
@@ -119,8 +150,13 @@ impl Builder<'_> {
 
     fn listener(&mut self, listener: &door::Listener, place: &str) -> Result<Listener, String> {
         let route = match &listener.route {
-            door::Route::Target { target, send_proxy } => {
-                let destination = destination(target, *send_proxy, None)
+            door::Route::Target {
+                target,
+                send_proxy,
+                balance,
+            } => {
+                let destination = self
+                    .destination(target, "", (*send_proxy, Delivery::Relay), *balance, None)
                     .map_err(|error| format!("{place}.route.target: {error}"))?;
                 Route::Target(destination)
             }
@@ -135,21 +171,74 @@ impl Builder<'_> {
         let millis = |millis: u32| Duration::from_millis(millis.into());
         let limits = Limits {
             connections: listener.limits.connections,
+            per_client: listener.limits.connections_per_client,
+            per_host: listener.limits.connections_per_host,
             hello: millis(listener.limits.hello_timeout_ms),
             connect: millis(listener.limits.connect_timeout_ms),
+            // A tick counts 49 days; 24 are for ever.
+            idle: millis(listener.limits.idle_timeout_ms.min(i32::MAX.unsigned_abs())),
         };
         if limits.hello.is_zero() || limits.connect.is_zero() {
             return Err(format!("{place}.limits: a time-out of 0 lets nobody in"));
         }
+        let trusted = TrustedPeers::parse(&listener.accept_proxy)
+            .map_err(|error| format!("{place}.accept_proxy: {error}"))?;
         let socket = self.socket(listener.descriptor, place)?;
         Ok(Listener {
             socket,
             terms: Arc::new(Terms {
                 route,
                 limits,
+                admission: Admission {
+                    trusted,
+                    occupancy: self.books.occupancy(&listener.name),
+                },
+                keepalive: listener.keepalive,
                 counters: self.books.listener(&listener.name, &listener.address),
+                places: None,
             }),
         })
+    }
+
+    fn resolver(&mut self) -> Result<&Arc<Resolver>, String> {
+        let held = self.books.resolver.take();
+        let started = held.map_or_else(
+            || Resolver::start(ResolverOptions::default()).map(Arc::new),
+            Ok,
+        );
+        let started = started.map_err(|error| format!("the resolver does not start: {error}"))?;
+        Ok(self.books.resolver.insert(started))
+    }
+
+    fn destination(
+        &mut self,
+        target: &door::Target,
+        host: &str,
+        (send_proxy, delivery): (door::SendProxy, Delivery),
+        balance: Balance,
+        app: Option<Arc<AppCounters>>,
+    ) -> Result<Arc<Destination>, String> {
+        let target = Target::new(target, balance)?;
+        if !self.books.reach.covers(Reach::of(&target)) {
+            return Err(format!(
+                "{target} is out of reach: the door was started without its kind among --targets"
+            ));
+        }
+        if delivery == Delivery::Handoff && target.remote().is_some() {
+            return Err(format!(
+                "{target} cannot be handed connections: only a Unix socket takes descriptors"
+            ));
+        }
+        if let Some(remote) = target.remote().filter(|remote| remote.literal().is_none()) {
+            remote.watch(self.resolver()?);
+        }
+        Ok(Arc::new(Destination {
+            target,
+            host: host.into(),
+            send_proxy,
+            delivery,
+            app,
+        }))
     }
 
     fn directory(
@@ -157,15 +246,21 @@ impl Builder<'_> {
         directory: &door::HostsDirectory,
         place: &str,
     ) -> Result<Arc<HostsDirectory>, String> {
-        if let Some(known) = self.directories.get(&directory.descriptor) {
+        let form = |hashed| (directory.descriptor, hashed);
+        if let Some(known) = self.directories.get(&form(directory.hashed)) {
             return Ok(Arc::clone(known));
         }
-        let descriptor = self.take(directory.descriptor, place)?;
-        let opened = HostsDirectory::new(&directory.path, descriptor)
+        let descriptor = match self.directories.get(&form(!directory.hashed)) {
+            Some(other) => other
+                .duplicate()
+                .map_err(|error| format!("{place}: {error}"))?,
+            None => self.take(directory.descriptor, place)?,
+        };
+        let opened = HostsDirectory::new(&directory.path, descriptor, directory.hashed)
             .map_err(|error| format!("{place} ({}): {error}", directory.path))?;
         let opened = Arc::new(opened);
         self.directories
-            .insert(directory.descriptor, Arc::clone(&opened));
+            .insert(form(directory.hashed), Arc::clone(&opened));
         Ok(opened)
     }
 
@@ -193,18 +288,6 @@ impl Builder<'_> {
     }
 }
 
-fn destination(
-    target: &door::Target,
-    send_proxy: door::SendProxy,
-    app: Option<Arc<AppCounters>>,
-) -> Result<Arc<Destination>, String> {
-    Ok(Arc::new(Destination {
-        target: Target::new(target)?,
-        send_proxy,
-        app,
-    }))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -223,17 +306,23 @@ mod tests {
                 address: "127.0.0.1:1".to_owned(),
                 descriptor,
                 route: door::Route::ServerName { directory: None },
+                accept_proxy: vec!["10.0.0.0/8".to_owned()],
                 limits: door::Limits {
                     connections: 0,
+                    connections_per_client: 0,
+                    connections_per_host: 0,
                     hello_timeout_ms: 1,
                     connect_timeout_ms: 1,
+                    idle_timeout_ms: 0,
                 },
+                keepalive: None,
             }],
             hosts: vec![door::HostRoute {
                 host: "one.example".to_owned(),
                 app: Some("one".to_owned()),
                 target,
                 send_proxy: door::SendProxy::None,
+                delivery: door::Delivery::Relay,
             }],
         }
     }
@@ -276,12 +365,28 @@ mod tests {
         };
         let mut no_time = snapshot(0);
         no_time.listeners[0].limits.hello_timeout_ms = 0;
+        let mut no_network = snapshot(0);
+        no_network.listeners[0].accept_proxy[0].push('0');
+        let mut far_handoff = snapshot(0);
+        far_handoff.hosts[0].delivery = Delivery::Handoff;
+        far_handoff.hosts[0].target = door::Target::Tcp {
+            host: "127.0.0.1".to_owned(),
+            port: 1,
+        };
         let mut twice = snapshot(0);
         twice.listeners.push(twice.listeners[0].clone());
+        let mut far = snapshot(0);
+        far.hosts[0].target = door::Target::Tcp {
+            host: "127.0.0.1".to_owned(),
+            port: 1,
+        };
         for (snapshot, part) in [
+            (far, "--targets"),
             (wrong_host, "hosts[0] (One.example)"),
             (wrong_target, "hosts[0] (one.example).target"),
             (no_time, "listeners[0] (https).limits"),
+            (far_handoff, "hosts[0] (one.example).target"),
+            (no_network, "listeners[0] (https).accept_proxy"),
             (twice, "listeners[1] (https)"),
             (snapshot(1), "listeners[0] (https): descriptor 1"),
         ] {

@@ -1,21 +1,26 @@
 //! `cloister-door sni`: one hosts directory on passed sockets, without a supervisor.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
-use std::thread::available_parallelism;
 
-use cloister_sys::signals::SignalDescriptor;
-use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::process::{chdir, chroot};
 
-use crate::confine::{self, user::User};
+use crate::admission::{Admission, Occupancy};
+use crate::clock::Moment;
+use crate::confine::{self, reach::Reach};
+use crate::drain::{self, Idle};
 use crate::inherited::{self, Passed};
 use crate::log::Sink;
+use crate::notify::Notifier;
 use crate::options::Sni;
+use crate::places::Places;
 use crate::process;
 use crate::route::hosts_directory::HostsDirectory;
 use crate::runtime::{Limits, Listener, Route, Runtime, Terms};
 use crate::spin::Spin;
+use crate::standalone;
 use crate::stats::ListenerCounters;
 use crate::workers::{Means, Workers};
 
@@ -27,6 +32,13 @@ use crate::workers::{Means, Workers};
 /// What failed and what to do, for a person.
 pub fn run(options: &Sni) -> Result<(), String> {
     let passed = inherited::take()?;
+    let notifier = Notifier::from_environment();
+    let needs = "enter the hosts directory and write to its sockets";
+    // While there is still an /etc/passwd to look a name up in.
+    let user = standalone::user(options.user.as_deref(), needs)?;
+    if let Some(root) = &options.chroot {
+        change_root(root)?;
+    }
     let directory = open_hosts(options)?;
     let sink = Sink::new(io::stdout()).map_err(|error| format!("standard output: {error}"))?;
     let signals = process::block_signals()?;
@@ -36,56 +48,57 @@ pub fn run(options: &Sni) -> Result<(), String> {
         log_connections: options.log_connections,
         ..Runtime::default()
     };
+    // Only whoever ends when idle counts what all listeners have together.
+    let places = match options.exit_idle_time {
+        Some(_) => Some(Arc::new(
+            Places::new(u32::MAX, Moment::now()).map_err(|error| format!("eventfd: {error}"))?,
+        )),
+        None => None,
+    };
+    let occupancy = Arc::default();
     for (id, passed) in (1..).zip(passed) {
-        runtime
-            .listeners
-            .push(listener(options, id, passed, &directory)?);
+        runtime.listeners.push(listener(
+            options, id, passed, &directory, &places, &occupancy,
+        )?);
     }
-    let user = user(options)?;
+    notifier.store(&runtime.stored());
     let means = Means {
         spin: Spin::new(process::cpus_online() > 1),
         descriptors,
     };
-    let number = options.workers.map_or_else(cpus, usize::from);
-    for protection in confine::confine(user, false)? {
-        if !protection.active {
-            let (name, detail) = (protection.name, protection.detail);
-            eprintln!("cloister-door: without protection {name:?}: {detail}");
-        }
-    }
+    let number = options.workers.map_or_else(standalone::cpus, usize::from);
+    standalone::report(confine::confine(user, false, Reach::default())?);
     let workers = Workers::start(number, &sink, &means)
         .map_err(|error| format!("cannot start threads: {error}"))?;
-    if !workers.apply(&Arc::new(runtime)) {
+    let runtime = Arc::new(runtime);
+    if !workers.apply(&runtime) {
         return Err("the worker threads do not start".to_owned());
     }
-    wait_for_signal(&signals)?;
-    let _ = workers.drain(options.drain);
-    workers.join();
-    Ok(())
+    let idle = options
+        .exit_idle_time
+        .zip(places)
+        .map(|(time, places)| Idle {
+            time,
+            places,
+            runtime,
+        });
+    drain::attend(workers, &signals, &notifier, options.drain, idle)
 }
 
-/// Whom to become. Root does not stay root unless told to: what it can reach is the whole
-/// host.
-fn user(options: &Sni) -> Result<Option<User>, String> {
-    match &options.user {
-        Some(name) => User::parse(name).map(Some),
-        None if rustix::process::geteuid().is_root() => {
-            let User { uid, gid } = User::NOBODY;
-            eprintln!(
-                "cloister-door: started as root without --user: becoming nobody ({uid}:{gid}), \
-                 who must be able to enter the hosts directory and to write to its sockets"
-            );
-            Ok(Some(User::NOBODY))
-        }
-        None => Ok(None),
-    }
+/// Leaves the host's file system behind.
+fn change_root(root: &Path) -> Result<(), String> {
+    chroot(root).and_then(|()| chdir("/")).map_err(|error| {
+        let root = root.display();
+        format!("--chroot {root}: {error}; it takes an existing directory and CAP_SYS_CHROOT")
+    })
 }
 
 fn open_hosts(options: &Sni) -> Result<Arc<HostsDirectory>, String> {
     let path = options.hosts.display().to_string();
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let opened = openat(CWD, options.hosts.as_path(), flags, Mode::empty());
-    let directory = opened.and_then(|descriptor| HostsDirectory::new(&path, descriptor));
+    let directory =
+        opened.and_then(|descriptor| HostsDirectory::new(&path, descriptor, options.hashed));
     match directory {
         Ok(directory) => Ok(Arc::new(directory)),
         Err(error) => Err(format!(
@@ -99,14 +112,10 @@ fn listener(
     id: u32,
     passed: Passed,
     directory: &Arc<HostsDirectory>,
+    places: &Option<Arc<Places>>,
+    occupancy: &Arc<Occupancy>,
 ) -> Result<Listener, String> {
-    let name = passed.name;
-    let socket = inherited::listening_socket(id, passed.descriptor).map_err(|error| {
-        format!(
-            "{name}: {error}; pass listening sockets by LISTEN_FDS (systemd-socket-activate) \
-             or one as standard input"
-        )
-    })?;
+    let (socket, name) = standalone::listening(id, passed)?;
     if let (Some(seconds), true) = (options.defer_accept, socket.tcp) {
         cloister_sys::sockets::defer_accept(&socket.descriptor, seconds)
             .map_err(|error| format!("{name}: TCP_DEFER_ACCEPT: {error}"))?;
@@ -118,30 +127,19 @@ fn listener(
             route: Route::ServerName(Some(Arc::clone(directory))),
             limits: Limits {
                 connections: options.connections,
+                per_client: options.admission.connections_per_client,
+                per_host: options.admission.connections_per_host,
                 hello: options.hello_timeout,
                 connect: options.connect_timeout,
+                idle: options.admission.idle_timeout,
             },
+            admission: Admission {
+                trusted: options.admission.accept_proxy.clone(),
+                occupancy: Arc::clone(occupancy),
+            },
+            keepalive: None,
             counters: ListenerCounters::new(&name, &address),
+            places: places.clone(),
         }),
     })
-}
-
-fn cpus() -> usize {
-    available_parallelism().map_or(1, usize::from)
-}
-
-fn wait_for_signal(signals: &SignalDescriptor) -> Result<(), String> {
-    loop {
-        let mut waiting = [PollFd::from_borrowed_fd(
-            signals.descriptor(),
-            PollFlags::IN,
-        )];
-        // An error is EINTR, or a shortage that a second try outlives.
-        let _ = poll(&mut waiting, None);
-        match signals.next() {
-            Ok(Some(_)) => return Ok(()),
-            Ok(None) => {}
-            Err(error) => return Err(format!("cannot read signals: {error}")),
-        }
-    }
 }

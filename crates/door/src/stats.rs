@@ -4,20 +4,29 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use cloister_proto::messages::door::{AppStatistics, ListenerStatistics, Outcome, Statistics};
+use cloister_proto::messages::door::{
+    AppStatistics, Histogram, ListenerStatistics, Outcome, Statistics,
+};
+
+use crate::clock::Moment;
 
 /// Every outcome, in the order of the counters.
-const OUTCOMES: [(Outcome, &str); 12] = [
+const OUTCOMES: [(Outcome, &str); 17] = [
     (Outcome::Complete, "complete"),
     (Outcome::ClientAborted, "client-aborted"),
     (Outcome::TargetAborted, "target-aborted"),
     (Outcome::RefusedLimit, "refused-limit"),
+    (Outcome::RefusedClientLimit, "refused-client-limit"),
+    (Outcome::RefusedHostLimit, "refused-host-limit"),
+    (Outcome::RefusedProxy, "refused-proxy"),
     (Outcome::RefusedHello, "refused-hello"),
     (Outcome::RefusedName, "refused-name"),
     (Outcome::HelloTimeout, "hello-timeout"),
     (Outcome::HelloIncomplete, "hello-incomplete"),
     (Outcome::TargetUnreachable, "target-unreachable"),
     (Outcome::TargetTimeout, "target-timeout"),
+    (Outcome::IdleTimeout, "idle-timeout"),
+    (Outcome::HandedOff, "handed-off"),
     (Outcome::Drained, "drained"),
     (Outcome::Internal, "internal"),
 ];
@@ -61,6 +70,63 @@ impl Gauge {
     }
 }
 
+/// The longest duration of each bucket but the last, in microseconds.
+const BOUNDS_US: [u64; 16] = [
+    100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000,
+    1_000_000, 2_500_000, 5_000_000, 10_000_000,
+];
+
+/// How long something took, how often. Only one thread may note durations in it: that makes
+/// it cost two plain additions, without a locked instruction.
+#[derive(Debug, Default)]
+pub struct Durations {
+    counts: [AtomicU64; BOUNDS_US.len() + 1],
+    sum_us: AtomicU64,
+}
+
+impl Durations {
+    /// Notes one that ends at `now`. The caller has both moments already: no clock is read.
+    pub fn note(&self, since: Moment, now: Moment) {
+        let micros = now.as_micros().saturating_sub(since.as_micros());
+        let place = BOUNDS_US.iter().position(|bound| micros <= *bound);
+        let place = place.unwrap_or(BOUNDS_US.len());
+        for (number, more) in [(&self.counts[place], 1), (&self.sum_us, micros)] {
+            let before = number.load(Ordering::Relaxed);
+            number.store(before.wrapping_add(more), Ordering::Relaxed);
+        }
+    }
+
+    /// Adds what was noted to sums that [`nothing`] began.
+    fn add_to(&self, sums: &mut Histogram) {
+        for (sum, count) in sums.counts.iter_mut().zip(&self.counts) {
+            *sum += count.load(Ordering::Relaxed);
+        }
+        sums.sum_us += self.sum_us.load(Ordering::Relaxed);
+    }
+}
+
+/// How connections ended.
+#[derive(Debug, Default)]
+pub struct OutcomeCounters([Counter; OUTCOMES.len()]);
+
+impl OutcomeCounters {
+    /// Counts one end.
+    pub fn count(&self, outcome: Outcome) {
+        if let Some(place) = OUTCOMES.iter().position(|(known, _)| *known == outcome) {
+            self.0[place].add(1);
+        }
+    }
+
+    /// Adds what happened at all to sums by name.
+    fn add_to(&self, sums: &mut BTreeMap<String, u64>) {
+        for ((_, name), counter) in OUTCOMES.iter().zip(&self.0) {
+            if counter.get() > 0 {
+                *sums.entry((*name).to_owned()).or_insert(0) += counter.get();
+            }
+        }
+    }
+}
+
 /// One listener's counters; they survive the snapshots that name the listener, and outlive
 /// its socket while connections are open.
 #[derive(Debug)]
@@ -73,6 +139,8 @@ pub struct ListenerCounters {
     pub accepted: Counter,
     /// Connections open now.
     pub active: Gauge,
+    /// How they ended.
+    pub outcomes: OutcomeCounters,
 }
 
 impl ListenerCounters {
@@ -84,17 +152,21 @@ impl ListenerCounters {
             address: address.to_owned(),
             accepted: Counter::default(),
             active: Gauge::default(),
+            outcomes: OutcomeCounters::default(),
         })
     }
 
     /// The values.
     #[must_use]
     pub fn read(&self) -> ListenerStatistics {
+        let mut outcomes = BTreeMap::new();
+        self.outcomes.add_to(&mut outcomes);
         ListenerStatistics {
             name: self.name.clone(),
             address: self.address.clone(),
             accepted: self.accepted.get(),
             active: u64::from(self.active.get()),
+            outcomes,
         }
     }
 }
@@ -151,15 +223,21 @@ pub struct WorkerCounters {
     pub bytes_to_target: Counter,
     /// Bytes to clients.
     pub bytes_to_client: Counter,
-    outcomes: [Counter; OUTCOMES.len()],
+    /// How often it paused its listeners because something had run out.
+    pub accept_pauses: Counter,
+    /// From accept to the end of the hello.
+    pub hello: Durations,
+    /// From the decision where a connection goes to the connected target.
+    pub connect: Durations,
+    /// From accept to the target's first byte.
+    pub answer: Durations,
+    outcomes: OutcomeCounters,
 }
 
 impl WorkerCounters {
     /// Counts one end.
     pub fn count(&self, outcome: Outcome) {
-        if let Some(place) = OUTCOMES.iter().position(|(known, _)| *known == outcome) {
-            self.outcomes[place].add(1);
-        }
+        self.outcomes.count(outcome);
     }
 
     /// Adds this worker's values to the sums.
@@ -168,21 +246,29 @@ impl WorkerCounters {
         sums.active += u64::from(self.active.get());
         sums.bytes_to_target += self.bytes_to_target.get();
         sums.bytes_to_client += self.bytes_to_client.get();
-        for ((_, name), counter) in OUTCOMES.iter().zip(&self.outcomes) {
-            if counter.get() > 0 {
-                *sums.outcomes.entry((*name).to_owned()).or_insert(0) += counter.get();
-            }
-        }
+        sums.accept_pauses += self.accept_pauses.get();
+        self.outcomes.add_to(&mut sums.outcomes);
+        self.hello.add_to(&mut sums.hello);
+        self.connect.add_to(&mut sums.connect);
+        self.answer.add_to(&mut sums.answer);
     }
 }
 
 /// Statistics with every number at zero.
 #[must_use]
 pub fn nothing(generation: u64, workers: u16) -> Statistics {
+    let none = Histogram {
+        bounds_us: BOUNDS_US.to_vec(),
+        counts: vec![0; BOUNDS_US.len() + 1],
+        sum_us: 0,
+    };
     Statistics {
         generation,
         workers,
         outcomes: BTreeMap::new(),
+        hello: none.clone(),
+        connect: none.clone(),
+        answer: none,
         ..Statistics::default()
     }
 }
@@ -197,6 +283,26 @@ mod tests {
             let text = serde_json::to_string(&outcome).expect("plain");
             assert_eq!(text, format!("\"{name}\""));
         }
+    }
+
+    #[test]
+    fn durations_fall_into_their_buckets() {
+        let worker = WorkerCounters::default();
+        let begin = Moment::from_micros(1_000_000);
+        for micros in [0, 100, 101, 10_000_000, 10_000_001] {
+            let end = Moment::from_micros(1_000_000 + micros);
+            worker.connect.note(begin, end);
+        }
+        // A connection that is accepted within a batch begins after it.
+        worker.connect.note(begin, Moment::from_micros(0));
+        let mut sums = nothing(1, 1);
+        worker.add_to(&mut sums);
+        let counts = sums.connect.counts;
+        assert_eq!(counts.len(), sums.connect.bounds_us.len() + 1);
+        assert_eq!((counts[0], counts[1], counts[15], counts[16]), (3, 1, 1, 1));
+        assert_eq!(counts.iter().sum::<u64>(), 6);
+        assert_eq!(sums.connect.sum_us, 20_000_202);
+        assert_eq!(sums.hello.counts.iter().sum::<u64>(), 0);
     }
 
     #[test]

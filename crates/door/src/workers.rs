@@ -86,8 +86,8 @@ impl Workers {
                 .name(format!("worker-{index}"))
                 .stack_size(STACK)
                 .spawn({
-                    let ended = Arc::clone(&ended);
-                    move || serve(worker, &ended)
+                    let (ended, mailbox) = (Arc::clone(&ended), Arc::clone(&mailbox));
+                    move || serve(worker, &mailbox, &ended)
                 })?;
             hands.push(Hand {
                 mailbox,
@@ -120,6 +120,18 @@ impl Workers {
     pub fn drain(&self, deadline: Duration) -> bool {
         let until = Moment::now().after(deadline);
         self.command(&Command::Drain { until })
+    }
+
+    /// Whether every worker that has not ended answers within the patience: none is stuck.
+    #[must_use]
+    pub fn answer(&self, patience: Duration) -> bool {
+        let until = Moment::now().after(patience);
+        let send = |hand: &Hand| hand.mailbox.send(Command::Answer);
+        let numbers: Vec<u64> = self.hands.iter().map(send).collect();
+        self.hands.iter().zip(numbers).all(|(hand, number)| {
+            let left = until.since(Moment::now());
+            hand.mailbox.wait(number, left)
+        })
     }
 
     fn command(&self, command: &Command) -> bool {
@@ -178,7 +190,7 @@ impl Workers {
     }
 }
 
-fn serve(worker: Worker, ended: &OwnedFd) {
+fn serve(worker: Worker, mailbox: &Mailbox, ended: &OwnedFd) {
     if let Err(error) = unshare_filesystem_attributes() {
         eprintln!("cloister-door: no working directory of its own for a worker: {error}");
         std::process::exit(1);
@@ -187,5 +199,6 @@ fn serve(worker: Worker, ended: &OwnedFd) {
         eprintln!("cloister-door: epoll: {error}");
         std::process::exit(1);
     }
+    mailbox.close();
     let _ = rustix::io::write(ended, &1u64.to_ne_bytes());
 }

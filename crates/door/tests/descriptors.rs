@@ -27,6 +27,8 @@ fn clients_wait_while_there_are_no_descriptors() {
     late.write_all(&hello(NAME)).expect("sent");
     demand_quiet();
     assert_eq!(door.workers.active(), 4, "it waits in the queue");
+    let pauses = door.statistics().accept_pauses;
+    assert!((1..100).contains(&pauses), "{pauses} pauses");
 
     drop(relayed);
     wait_for("the door to take it", || {

@@ -6,8 +6,13 @@
 #![forbid(unsafe_code)]
 
 pub mod alert;
+pub mod alpn;
+mod blake2s;
 pub mod client_hello;
+pub mod handoff;
+pub mod hashed_name;
 pub mod hostname;
 pub mod messages;
+pub mod network;
 pub mod progress;
 pub mod proxy_header;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
-use cloister_proto::messages::{cell, door};
+use cloister_proto::messages::{cell, door, holder};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
@@ -20,7 +20,7 @@ struct Golden {
 fn goldens() -> Vec<Golden> {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/contract");
     let mut found = Vec::new();
-    for folder in ["cell", "door"] {
+    for folder in ["cell", "door", "holder"] {
         for entry in fs::read_dir(root.join(folder)).unwrap() {
             let path = entry.unwrap().path();
             let name = path.file_name().unwrap().to_str().unwrap();
@@ -46,7 +46,10 @@ fn round_trip(name: &str, value: &Value) -> Result<Value, serde_json::Error> {
         "door/snapshot" => as_type::<door::Snapshot>(value),
         "door/record" => as_type::<door::ConnectionRecord>(value),
         "cell/spec" => as_type::<cell::Spec>(value),
+        "cell/effect" => as_type::<cell::Effect>(value),
         "cell/failure" => as_type::<cell::Failure>(value),
+        "holder/order" => as_type::<holder::Order>(value),
+        "holder/answer" => as_type::<holder::Answer>(value),
         "cell/operation" => as_type::<cell::Operation>(value),
         other => panic!("no type is known for {other}"),
     }
@@ -169,6 +172,14 @@ fn every_variant_has_a_golden_message() {
         variants::<door::Request>(r#type.clone()),
         used("door/request", "type")
     );
+    assert_eq!(
+        variants::<holder::Order>(r#type.clone()),
+        used("holder/order", "type")
+    );
+    assert_eq!(
+        variants::<holder::Answer>(r#type.clone()),
+        used("holder/answer", "type")
+    );
     assert_eq!(variants::<door::Reply>(r#type), used("door/reply", "type"));
     let mut kinds = variants::<door::Route>(kind.clone());
     kinds.extend(variants::<door::Target>(kind.clone()));
@@ -181,6 +192,16 @@ fn every_variant_has_a_golden_message() {
         variants::<door::Outcome>(name.clone()),
         used("door/record", "outcome")
     );
-    assert_eq!(variants::<cell::Stdin>(name), used("cell/spec", "stdin"));
-    assert_eq!(variants::<cell::Content>(kind), used("cell/spec", "kind"));
+    assert_eq!(
+        variants::<cell::Stdin>(name.clone()),
+        used("cell/spec", "stdin")
+    );
+    assert_eq!(
+        variants::<cell::LimitedResource>(name),
+        used("cell/spec", "resource")
+    );
+    let mut kinds = variants::<cell::Content>(kind.clone());
+    kinds.extend(variants::<cell::Condition>(kind.clone()));
+    kinds.extend(variants::<cell::Label>(kind));
+    assert_eq!(kinds, used("cell/spec", "kind"));
 }

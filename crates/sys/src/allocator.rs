@@ -3,6 +3,17 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::ptr;
 
+/// Gives freed memory back to the kernel, however scattered it is (malloc_trim(3)): by itself
+/// the C library gives back only what lies at the end of a heap. Walks all free blocks, so it
+/// is for rare moments. Where the C library has no such call it does nothing.
+pub fn return_free_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: takes the allocator's own locks and touches nothing that is in use.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// The system's allocator, but whatever is freed is overwritten with zeros first.
 ///
 /// A program that reads secrets, drops them and then stays has none of them in its memory,

@@ -17,6 +17,17 @@ pub fn holds(wanted: CapabilitySet) -> io::Result<bool> {
     Ok(capabilities(None)?.effective.contains(wanted))
 }
 
+/// Whether the calling thread has nothing effective, permitted or inheritable; then nothing
+/// is ambient either.
+///
+/// # Errors
+///
+/// Those of capget(2).
+pub fn holds_none() -> io::Result<bool> {
+    let sets = capabilities(None)?;
+    Ok((sets.effective | sets.permitted | sets.inheritable).is_empty())
+}
+
 /// Makes everything effective that is permitted: setresuid(2) away from root empties the
 /// effective set even where `PR_SET_KEEPCAPS` keeps the permitted one.
 ///

@@ -2,8 +2,10 @@
 
 use std::io;
 use std::mem::size_of;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
-use rustix::process::Pid;
+use rustix::fs::{Mode, OFlags};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
 /// Which namespaces a new process gets for its own (namespaces(7)).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,6 +54,9 @@ pub enum Process {
     Child,
 }
 
+/// `CLONE_INTO_CGROUP` of linux/sched.h; the constant of the C library's bindings has 32 bits.
+const INTO_CGROUP: u64 = 1 << 33;
+
 /// `struct clone_args` of linux/sched.h, as of Linux 5.7.
 #[repr(C)]
 #[derive(Default)]
@@ -78,10 +83,23 @@ struct CloneArguments {
 /// # Errors
 ///
 /// Those of clone(2): `EPERM` where a namespace is not permitted, `ENOSPC` and `EUSERS`
-/// where there are too many, `ENOSYS` before Linux 5.3.
+/// where there are too many. `EACCES` and `EBUSY` where the group may not be entered.
 pub fn clone_process(namespaces: NewNamespaces) -> io::Result<Process> {
+    clone_into(namespaces, None)
+}
+
+/// As [`clone_process`]; the new process begins its life in a control group of version 2,
+/// whose directory is open. The caller stays where it is. Under a filter that denies
+/// clone3(2) the new process is moved there before this returns to the caller.
+///
+/// # Errors
+///
+/// As [`clone_process`], and `EACCES`, `EBUSY` and `ENODEV` for the group.
+pub fn clone_into(namespaces: NewNamespaces, group: Option<BorrowedFd<'_>>) -> io::Result<Process> {
+    let number = group.map_or(0, |directory| directory.as_raw_fd());
     let arguments = CloneArguments {
-        flags: namespaces.flags(),
+        flags: namespaces.flags() | group.map_or(0, |_| INTO_CGROUP),
+        cgroup: u64::from(number.cast_unsigned()),
         exit_signal: libc::SIGCHLD.cast_unsigned().into(),
         ..CloneArguments::default()
     };
@@ -95,6 +113,15 @@ pub fn clone_process(namespaces: NewNamespaces) -> io::Result<Process> {
             size_of::<CloneArguments>(),
         )
     };
+    let result = match io::Error::last_os_error() {
+        // Filters cannot read flags that lie in memory: a seccomp policy about namespaces, such
+        // as systemd's RestrictNamespaces=, says that there is no clone3(2).
+        error if result < 0 && error.raw_os_error() == Some(libc::ENOSYS) => {
+            clone_and_move(namespaces, group)?
+        }
+        error if result < 0 => return Err(error),
+        _ => result,
+    };
     if result < 0 {
         return Err(io::Error::last_os_error());
     }
@@ -102,10 +129,41 @@ pub fn clone_process(namespaces: NewNamespaces) -> io::Result<Process> {
     Ok(Pid::from_raw(id).map_or(Process::Child, Process::Parent))
 }
 
+/// The same by clone(2); the caller puts the new process into the group, before it goes on.
+fn clone_and_move(
+    namespaces: NewNamespaces,
+    group: Option<BorrowedFd<'_>>,
+) -> io::Result<libc::c_long> {
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+    let members = group
+        .map(|directory| rustix::fs::openat(directory, "cgroup.procs", flags, Mode::empty()))
+        .transpose()?;
+    let result = clone_by_registers(namespaces);
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    if let (Some(members), Some(child)) =
+        (members, i32::try_from(result).ok().and_then(Pid::from_raw))
+        && let Err(error) = rustix::io::write(&members, child.to_string().as_bytes())
+    {
+        let _ = kill_process(child, Signal::KILL);
+        let _ = waitpid(Some(child), WaitOptions::empty());
+        return Err(error.into());
+    }
+    Ok(result)
+}
+
+/// The same by clone(2), whose flags stand in registers.
+fn clone_by_registers(namespaces: NewNamespaces) -> libc::c_long {
+    let flags = namespaces.flags() | u64::from(libc::SIGCHLD.cast_unsigned());
+    // SAFETY: without CLONE_VM the child has a copy of the memory, the stack included, so a
+    // null stack means the caller's, as for fork(2). No flag makes the kernel use a pointer.
+    unsafe { libc::syscall(libc::SYS_clone, flags, 0_usize, 0_usize, 0_usize, 0_usize) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rustix::process::{WaitOptions, waitpid};
 
     #[test]
     fn the_parent_learns_the_child_and_its_end() {
@@ -120,6 +178,31 @@ mod tests {
                 assert_eq!(status.exit_status(), Some(7));
             }
         }
+    }
+
+    #[test]
+    fn a_filter_that_denies_clone3_is_no_obstacle() {
+        use crate::seccomp::{Action, Rule, filter};
+        // The filter is the thread's own.
+        let thread = std::thread::spawn(|| {
+            let clone3 = Rule {
+                call: libc::SYS_clone3,
+                arguments: &[],
+            };
+            crate::credentials::set_no_new_privileges().expect("always permitted");
+            filter(&[clone3], Action::Fail(libc::ENOSYS), Action::Allow).expect("a filter");
+            match clone_process(NewNamespaces::default()).expect("a process") {
+                // SAFETY: _exit(2) ends the child without running anything of the harness.
+                Process::Child => unsafe { libc::_exit(9) },
+                Process::Parent(child) => {
+                    let (_, status) = waitpid(Some(child), WaitOptions::empty())
+                        .expect("the child is ours")
+                        .expect("it has ended");
+                    assert_eq!(status.exit_status(), Some(9));
+                }
+            }
+        });
+        thread.join().expect("the thread ends");
     }
 
     #[test]

@@ -4,16 +4,23 @@
 //! returns the kernel's error number as it is. Each `unsafe` block has a SAFETY line.
 
 pub mod allocator;
+pub mod allow_list;
 pub mod capabilities;
+pub mod clocks;
 pub mod clone;
 pub mod credentials;
 pub mod descriptors;
+pub mod exponential;
 pub mod idmap;
 pub mod keyring;
+pub mod landlock;
 pub mod mount;
 pub mod network;
 pub mod process;
 pub mod seccomp;
 pub mod signals;
 pub mod sockets;
+pub mod system_calls;
+pub mod terminal;
 pub mod threads;
+pub mod vsock;

@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+use rustix::thread::UnshareFlags;
 
 /// Brings up the loopback interface of the calling process's network namespace. Its
 /// addresses, 127.0.0.1/8 and ::1, come with that.
@@ -38,4 +39,16 @@ pub fn raise_loopback() -> io::Result<()> {
     } else {
         Err(io::Error::last_os_error())
     }
+}
+
+/// Moves the calling thread, and those that it starts later, into a new network namespace with
+/// nothing in it: not even its loopback interface is up. Sockets that are open stay in theirs.
+///
+/// # Errors
+///
+/// `EPERM` without CAP_SYS_ADMIN.
+pub fn leave() -> io::Result<()> {
+    // SAFETY: CLONE_NEWNET affects sockets that are made later; no descriptor, memory or
+    // identifier is affected.
+    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET) }.map_err(io::Error::from)
 }

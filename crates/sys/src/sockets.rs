@@ -46,6 +46,38 @@ pub fn unacknowledged(socket: impl AsFd) -> io::Result<usize> {
     }
 }
 
+/// The effective user id that the other end of a Unix socket had at its connect(2) or, where
+/// it was connected to, at its listen(2) (unix(7) `SO_PEERCRED`); -1 as unsigned where none is
+/// known. Unlike rustix's wrapper it makes no use of the process id, which is 0 for a process
+/// of a pid namespace that this one cannot see.
+///
+/// # Errors
+///
+/// Those of getsockopt(2).
+pub fn peer_user(socket: impl AsFd) -> io::Result<u32> {
+    let mut credentials = libc::ucred {
+        pid: 0,
+        uid: u32::MAX,
+        gid: u32::MAX,
+    };
+    let mut length = size_of::<libc::ucred>() as libc::socklen_t;
+    // SAFETY: the pointers and the length describe the two local values, which are written.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            (&raw mut credentials).cast(),
+            &raw mut length,
+        )
+    };
+    if result == 0 {
+        Ok(credentials.uid)
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,5 +108,15 @@ mod tests {
         let block = vec![0; 1 << 16];
         while client.write(&block).is_ok() {}
         assert!(unacknowledged(&client).expect("TCP") > 0);
+    }
+
+    #[test]
+    fn the_listener_s_user_is_known() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("socket");
+        let _listener = std::os::unix::net::UnixListener::bind(&path).expect("bound");
+        let client = std::os::unix::net::UnixStream::connect(&path).expect("connected");
+        let user = peer_user(&client).expect("a Unix socket");
+        assert_eq!(user, rustix::process::geteuid().as_raw());
     }
 }

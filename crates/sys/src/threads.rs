@@ -16,6 +16,16 @@ pub fn unshare_filesystem_attributes() -> io::Result<()> {
     unsafe { rustix::thread::unshare_unsafe(UnshareFlags::FS) }.map_err(io::Error::from)
 }
 
+/// Gives the calling process a cgroup namespace whose root is the group that it is in.
+///
+/// # Errors
+///
+/// `EPERM` without `CAP_SYS_ADMIN` over its user namespace.
+pub fn unshare_control_groups() -> io::Result<()> {
+    // SAFETY: no descriptor of the process is affected, only what names of groups mean to it.
+    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWCGROUP) }.map_err(io::Error::from)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

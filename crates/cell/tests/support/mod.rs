@@ -1,8 +1,9 @@
 //! Specifications for tests.
 
 use cloister_proto::messages::cell::{
-    Bind, Content, Descriptor, File, Filesystem, Identity, Link, Namespaces, Protections, Spec,
-    Stdin, Temporary, Variable,
+    Bind, Clocks, Condition, ConditionalCall, Content, ControlGroups, Descriptor, Fences, File,
+    Filesystem, IdRange, Identity, Label, Landlock, LimitedResource, Link, Namespaces, Protections,
+    ResourceLimit, Spec, Stdin, SystemCalls, Temporary, Variable,
 };
 
 /// A cell with something of everything.
@@ -21,9 +22,23 @@ pub fn full() -> Spec {
             gid: 1000,
             host_uid: 500_001,
             host_gid: 500_001,
+            uid_map: vec![range(1000, 500_001, 1)],
+            gid_map: vec![range(1000, 500_001, 1)],
+            host_root: false,
         },
+        host_groups: vec![33],
+        control_groups: ControlGroups {
+            unified: Some(12),
+            members: vec![13, 14],
+        },
+        init: true,
         namespaces: namespaces(true),
+        clocks: Clocks {
+            monotonic_ns: 0,
+            boottime_ns: 0,
+        },
         filesystem: Filesystem {
+            root: None,
             // Not in the order in which they must be mounted.
             binds: vec![
                 bind("/srv/blog", "/tmp/blog"),
@@ -39,6 +54,7 @@ pub fn full() -> Spec {
                 path: "/tmp".into(),
                 size_bytes: 64 * 1024 * 1024,
                 mode: 0o1777,
+                executable: true,
             }],
             files: vec![
                 File {
@@ -67,6 +83,85 @@ pub fn full() -> Spec {
         }],
         stdin: Stdin::Null,
         protections: protections(true),
+        fences: fences(),
+    }
+}
+
+/// One of everything.
+pub fn fences() -> Fences {
+    let equal = |argument, mask, value| Condition::Equal {
+        argument,
+        mask,
+        value,
+    };
+    Fences {
+        system_calls: Some(SystemCalls {
+            profile: "default".into(),
+            allowed: ["read", "write", "execve", "open"].map(Into::into).into(),
+            conditional: vec![
+                ConditionalCall {
+                    name: "socket".into(),
+                    conditions: vec![equal(0, u32::MAX, 1)],
+                },
+                ConditionalCall {
+                    name: "socket".into(),
+                    conditions: vec![equal(0, u32::MAX, 2), equal(1, 0xF, 1)],
+                },
+                ConditionalCall {
+                    name: "ioctl".into(),
+                    conditions: vec![Condition::Differs {
+                        argument: 1,
+                        value: 0x5412,
+                    }],
+                },
+            ],
+            absent: vec!["clone3".into()],
+        }),
+        landlock: Some(Landlock {
+            required: false,
+            files: true,
+            signals: true,
+            abstract_sockets: true,
+            tcp_bind: Some(vec![8080]),
+            tcp_connect: Some(Vec::new()),
+        }),
+        limits: vec![
+            ResourceLimit {
+                resource: LimitedResource::OpenFiles,
+                value: 1024,
+            },
+            ResourceLimit {
+                resource: LimitedResource::Processes,
+                value: 64,
+            },
+            ResourceLimit {
+                resource: LimitedResource::LockedMemory,
+                value: 65536,
+            },
+            ResourceLimit {
+                resource: LimitedResource::FileSize,
+                value: 1 << 30,
+            },
+        ],
+        proc: vec!["meminfo".into(), "sys".into()],
+        labels: vec![
+            Label::Selinux {
+                context: "system_u:system_r:blog_t:s0".into(),
+            },
+            Label::Apparmor {
+                profile: "blog".into(),
+            },
+        ],
+    }
+}
+
+pub fn no_fences() -> Fences {
+    Fences {
+        system_calls: None,
+        landlock: None,
+        limits: Vec::new(),
+        proc: Vec::new(),
+        labels: Vec::new(),
     }
 }
 
@@ -75,8 +170,11 @@ pub fn bare() -> Spec {
     Spec {
         namespaces: namespaces(false),
         protections: protections(false),
+        fences: no_fences(),
         stdin: Stdin::Inherit,
         descriptors: Vec::new(),
+        host_groups: Vec::new(),
+        control_groups: ControlGroups::default(),
         ..full()
     }
 }
@@ -88,6 +186,15 @@ pub fn bind(source: &str, destination: &str) -> Bind {
         writable: false,
         executable: true,
         optional: false,
+        owners: None,
+    }
+}
+
+pub fn range(inside: u32, outside: u32, size: u32) -> IdRange {
+    IdRange {
+        inside,
+        outside,
+        size,
     }
 }
 
@@ -100,6 +207,7 @@ pub fn namespaces(own: bool) -> Namespaces {
         uts: own,
         cgroup: own,
         network: own,
+        time: own,
     }
 }
 

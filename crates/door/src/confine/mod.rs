@@ -5,22 +5,32 @@
 //! threads that start later inherit it.
 
 mod policy;
+pub mod reach;
 pub mod user;
 
 use std::io;
 
 use cloister_proto::messages::door::Protection;
-use cloister_sys::{capabilities, credentials};
+use cloister_sys::{capabilities, credentials, network};
 use rustix::process::{getegid, geteuid};
 
+use reach::Reach;
 use user::User;
 
-/// Gives up everything that serving does not need, and says what is in force.
+/// Gives up everything that serving does not need, and says what is in force. `reach` is
+/// what connecting to the targets takes: without a network the process leaves its own, where
+/// it may; its listening sockets stay where they are.
 ///
 /// # Errors
 ///
 /// The user could not be changed; for a person. The rest is reported in the list.
-pub fn confine(user: Option<User>, die_with_parent: bool) -> Result<Vec<Protection>, String> {
+pub fn confine(
+    user: Option<User>,
+    die_with_parent: bool,
+    reach: Reach,
+) -> Result<Vec<Protection>, String> {
+    // Before the change of user, which takes the capability for it.
+    let network = reach.needs_no_network().then(leave_network);
     if let Some(User { uid, gid }) = user
         && (geteuid().as_raw(), getegid().as_raw()) != (uid, gid)
     {
@@ -29,6 +39,7 @@ pub fn confine(user: Option<User>, die_with_parent: bool) -> Result<Vec<Protecti
         })?;
     }
     let mut protections = vec![user_protection()];
+    protections.extend(network);
     protections.push(report("capabilities", drop_capabilities()));
     let privileges =
         credentials::set_no_new_privileges().and_then(|()| credentials::forbid_dumps());
@@ -41,9 +52,41 @@ pub fn confine(user: Option<User>, die_with_parent: bool) -> Result<Vec<Protecti
         credentials::die_with_parent()
             .map_err(|error| format!("--die-with-parent: prctl: {error}"))?;
     }
-    let filter = policy::install().map(|()| "an allow-list; hostile calls kill");
+    let filter = policy::install(reach).map(|()| "an allow-list; hostile calls kill");
     protections.push(report("seccomp", filter));
     Ok(protections)
+}
+
+/// Whether the network namespace was empty when this process got it, as systemd's
+/// `PrivateNetwork=` has it.
+fn loopback_only() -> bool {
+    // proc_pid_net(5): two lines of headings, then a line for each interface.
+    let interfaces = std::fs::read_to_string("/proc/self/net/dev");
+    interfaces.is_ok_and(|text| {
+        let mut lines = text.lines().skip(2);
+        lines.all(|line| line.trim_start().starts_with("lo:"))
+    })
+}
+
+fn leave_network() -> Protection {
+    let left = network::leave().map(|()| "a network namespace of its own, empty");
+    let unprivileged =
+        |error: &io::Error| error.kind() == io::ErrorKind::PermissionDenied && !geteuid().is_root();
+    match left {
+        Err(error) if unprivileged(&error) && loopback_only() => Protection {
+            name: "network".to_owned(),
+            active: true,
+            detail: "a network namespace with a loopback interface only".to_owned(),
+        },
+        Err(error) if unprivileged(&error) => Protection {
+            name: "network".to_owned(),
+            active: false,
+            detail: "only root may leave the network; PrivateNetwork=yes of systemd.exec(5) \
+                     does the same"
+                .to_owned(),
+        },
+        left => report("network", left),
+    }
 }
 
 fn user_protection() -> Protection {
@@ -61,6 +104,10 @@ fn user_protection() -> Protection {
 
 /// Empties every set that the process may change, and says which.
 fn drop_capabilities() -> io::Result<&'static str> {
+    // A service manager may have taken them all away, and capset(2) as well.
+    if capabilities::holds_none()? {
+        return Ok("every set but the bounding set is empty");
+    }
     // The change of user left the permitted ones, and dropping the bounding set takes one.
     capabilities::make_permitted_effective()?;
     match capabilities::drop_all() {

@@ -7,10 +7,12 @@
 //! protection. What is denied is the same either way.
 //!
 //! `openat2` is the one way to a file. Its flags lie in memory where a filter cannot look, so
-//! what it may open is left to the file permissions of the door's own user.
+//! what it may open is left to the file permissions of the door's own user. Where names are
+//! looked up, `openat` is another, for reading only.
 
 use std::io;
 
+use super::reach::Reach;
 use cloister_sys::seccomp::{Action, Argument, Rule, filter};
 
 const fn any(call: i64) -> Rule {
@@ -29,6 +31,15 @@ const fn at_most(index: u8, bits: u32) -> Argument {
     Argument {
         index,
         mask: !bits,
+        value: 0,
+    }
+}
+
+/// None of these bits may be set.
+const fn without(index: u8, bits: i32) -> Argument {
+    Argument {
+        index,
+        mask: bits as u32,
         value: 0,
     }
 }
@@ -61,6 +72,7 @@ const NEEDED: &[Rule] = &[
     any(libc::SYS_accept4),
     any(libc::SYS_recvfrom),
     any(libc::SYS_sendto),
+    any(libc::SYS_sendmsg),
     any(libc::SYS_shutdown),
     any(libc::SYS_connect),
     any(libc::SYS_getsockname),
@@ -77,7 +89,8 @@ const NEEDED: &[Rule] = &[
     // Hosts directories.
     any(libc::SYS_openat2),
     any(libc::SYS_fchdir),
-    any(libc::SYS_faccessat),
+    any(libc::SYS_readlinkat),
+    any(libc::SYS_fstatfs),
     only(libc::SYS_unshare, &[equals(0, libc::CLONE_FS)]),
     // Waiting.
     any(libc::SYS_epoll_create1),
@@ -119,9 +132,66 @@ const NEEDED: &[Rule] = &[
     any(libc::SYS_gettid),
     any(libc::SYS_getpid),
     only(libc::SYS_prctl, &[equals(0, libc::PR_SET_NAME)]),
+    // Dying: abort(3) sends itself SIGABRT, and the standard library's handler of the other
+    // two gives the signal its default action and returns to the faulting instruction. Denied,
+    // both would turn in circles for ever instead of making room for a successor.
+    only(libc::SYS_tgkill, &[equals(2, libc::SIGABRT)]),
+    only(libc::SYS_rt_sigaction, &[equals(0, libc::SIGABRT)]),
+    only(libc::SYS_rt_sigaction, &[equals(0, libc::SIGSEGV)]),
+    only(libc::SYS_rt_sigaction, &[equals(0, libc::SIGBUS)]),
     any(libc::SYS_exit),
     any(libc::SYS_exit_group),
 ];
+
+/// Stream sockets and the flags with which the door makes them.
+const STREAM: i32 = libc::SOCK_STREAM | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+
+/// What TCP targets need.
+const TCP: &[Rule] = &[
+    only(
+        libc::SYS_socket,
+        &[equals(0, libc::AF_INET), equals(1, STREAM)],
+    ),
+    only(
+        libc::SYS_socket,
+        &[equals(0, libc::AF_INET6), equals(1, STREAM)],
+    ),
+];
+
+/// Datagram sockets likewise.
+const DATAGRAM: i32 = libc::SOCK_DGRAM | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+
+/// What looking names up needs beside [`TCP`]: questions by UDP from a random port, and to
+/// hear when the hosts file or resolv.conf is replaced. There is no listen(2), so a bound
+/// stream socket is of no use to anybody.
+const NAMES: &[Rule] = &[
+    // resolv.conf where openat2 is denied: see `resolve::files::open`.
+    only(
+        libc::SYS_openat,
+        &[without(
+            2,
+            libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC | libc::O_TMPFILE,
+        )],
+    ),
+    only(
+        libc::SYS_socket,
+        &[equals(0, libc::AF_INET), equals(1, DATAGRAM)],
+    ),
+    only(
+        libc::SYS_socket,
+        &[equals(0, libc::AF_INET6), equals(1, DATAGRAM)],
+    ),
+    any(libc::SYS_bind),
+    any(libc::SYS_inotify_init1),
+    any(libc::SYS_inotify_add_watch),
+    any(libc::SYS_readlinkat),
+];
+
+/// What targets in virtual machines need.
+const VSOCK: &[Rule] = &[only(
+    libc::SYS_socket,
+    &[equals(0, libc::AF_VSOCK), equals(1, STREAM)],
+)];
 
 /// A thread, not a process.
 const fn equals_thread() -> Argument {
@@ -177,10 +247,19 @@ const HOSTILE: &[Rule] = &[
 /// # Errors
 ///
 /// Those of seccomp(2).
-pub fn install() -> io::Result<()> {
+pub fn install(reach: Reach) -> io::Result<()> {
     filter(OLDER, Action::Fail(libc::ENOSYS), Action::Allow)?;
     filter(HOSTILE, Action::Kill, Action::Allow)?;
-    let rules = [NEEDED, LEGACY].concat();
+    let mut rules = [NEEDED, LEGACY].concat();
+    if reach.tcp {
+        rules.extend_from_slice(TCP);
+    }
+    if reach.names {
+        rules.extend_from_slice(NAMES);
+    }
+    if reach.vsock {
+        rules.extend_from_slice(VSOCK);
+    }
     filter(&rules, Action::Allow, Action::Fail(libc::EPERM))
 }
 
@@ -197,7 +276,7 @@ mod tests {
         let address = listener.local_addr().expect("bound");
         // The filter is the thread's own.
         let thread = std::thread::spawn(move || {
-            install().expect("a filter");
+            install(Reach::default()).expect("a filter");
             let denied = |result: io::Result<()>| {
                 let number = result.expect_err("denied").raw_os_error();
                 assert_eq!(number, Some(libc::EPERM));
@@ -215,9 +294,74 @@ mod tests {
     }
 
     #[test]
+    fn a_target_opens_its_own_family_only() {
+        let attempt = |family| {
+            rustix::net::socket_with(
+                family,
+                rustix::net::SocketType::STREAM,
+                rustix::net::SocketFlags::NONBLOCK | rustix::net::SocketFlags::CLOEXEC,
+                None,
+            )
+            .map(drop)
+        };
+        let inside = move |reach: Reach| {
+            use rustix::net::AddressFamily as Family;
+            let thread = std::thread::spawn(move || {
+                install(reach).expect("a filter");
+                [
+                    Family::UNIX,
+                    Family::INET,
+                    Family::INET6,
+                    Family::VSOCK,
+                    Family::NETLINK,
+                ]
+                .map(|family| attempt(family) != Err(rustix::io::Errno::PERM))
+            });
+            thread.join().expect("the thread ends")
+        };
+        let reach = |list| Reach::parse(list).expect("words");
+        assert_eq!(inside(reach("")), [true, false, false, false, false]);
+        assert_eq!(inside(reach("tcp")), [true, true, true, false, false]);
+        assert_eq!(inside(reach("vsock")), [true, false, false, true, false]);
+    }
+
+    #[test]
+    fn datagrams_and_listeners_stay_closed_with_tcp() {
+        let thread = std::thread::spawn(|| {
+            install(Reach::parse("tcp").expect("a word")).expect("a filter");
+            assert!(std::net::UdpSocket::bind("127.0.0.1:0").is_err());
+            assert!(TcpListener::bind("127.0.0.1:0").is_err());
+        });
+        thread.join().expect("the thread ends");
+    }
+
+    #[test]
+    fn where_names_are_looked_up_files_are_read_and_not_written() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let path = file.path().to_owned();
+        let thread = std::thread::spawn(move || {
+            install(Reach::parse("names").expect("a word")).expect("a filter");
+            File::open(&path).expect("read");
+            let folder = path.parent().expect("a folder");
+            for options in [
+                File::options().write(true),
+                File::options().read(true).write(true),
+                File::options().append(true),
+                File::options().write(true).truncate(true),
+                File::options().write(true).create(true),
+            ] {
+                let error = options.open(&path).expect_err("denied");
+                assert_eq!(error.raw_os_error(), Some(libc::EPERM));
+            }
+            assert!(File::create(folder.join("cloister-door-test")).is_err());
+        });
+        thread.join().expect("the thread ends");
+    }
+
+    #[test]
     fn threads_start_and_memory_grows() {
         let thread = std::thread::spawn(|| {
-            install().expect("a filter");
+            install(Reach::default()).expect("a filter");
             let inner = std::thread::Builder::new().name("inner".to_owned());
             let inner = inner.spawn(|| vec![1_u8; 8 << 20].len());
             inner.expect("started").join().expect("ended")

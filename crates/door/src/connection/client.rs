@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use cloister_proto::proxy_header::{Addresses, Origin};
+use cloister_sys::vsock::{self, VsockAddress};
 use rustix::net::{SocketAddrAny, getpeername, getsockname, sockopt::socket_peercred};
 
 /// A client's address.
@@ -19,6 +20,8 @@ pub enum Client {
         /// Its process id.
         pid: i32,
     },
+    /// A virtual machine, or the host of one.
+    Vsock(VsockAddress),
     /// Nothing is known: the client was gone before it was asked for.
     Unknown,
 }
@@ -31,11 +34,12 @@ impl Client {
             return Self::Inet(canonical(address));
         }
         match socket_peercred(socket) {
-            Ok(credentials) => Self::Unix {
+            // Sockets that are not of AF_UNIX answer too, and name nobody.
+            Ok(credentials) if credentials.uid.as_raw() != u32::MAX => Self::Unix {
                 uid: credentials.uid.as_raw(),
                 pid: credentials.pid.as_raw_pid(),
             },
-            Err(_) => Self::Unknown,
+            _ => vsock::peer(socket).map_or(Self::Unknown, Self::Vsock),
         }
     }
 }
@@ -45,6 +49,7 @@ impl fmt::Display for Client {
         match self {
             Self::Inet(address) => address.fmt(formatter),
             Self::Unix { uid, pid } => write!(formatter, "unix:uid={uid},pid={pid}"),
+            Self::Vsock(VsockAddress { cid, port }) => write!(formatter, "vsock:{cid}:{port}"),
             Self::Unknown => formatter.write_str("unknown"),
         }
     }
@@ -63,7 +68,9 @@ pub fn origin(socket: impl AsFd) -> Origin {
     }
 }
 
-fn canonical(address: SocketAddr) -> SocketAddr {
+/// An address in its own family: IPv4 also where a dual-stack socket has it mapped.
+#[must_use]
+pub fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
@@ -80,6 +87,17 @@ mod tests {
         let uid = rustix::process::geteuid().as_raw();
         assert_eq!(text, format!("unix:uid={uid},pid={}", std::process::id()));
         assert_eq!(origin(&socket), Origin::Unknown);
+    }
+
+    /// SO_PEERCRED answers for every socket; who it does not name must be no user.
+    #[test]
+    fn whoever_has_no_user_is_none() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
+        let address = listener.local_addr().expect("bound");
+        let client = TcpStream::connect(address).expect("connected");
+        assert_eq!(Client::of(client.as_fd(), None), Client::Unknown);
+        let machine = Client::Vsock(VsockAddress { cid: 3, port: 1024 });
+        assert_eq!(machine.to_string(), "vsock:3:1024");
     }
 
     #[test]

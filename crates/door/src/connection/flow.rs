@@ -12,7 +12,9 @@
 //! send and the kernel's own timer send the bytes as well.
 //!
 //! Nothing is read while the sink is blocked: one direction holds at most one thread buffer
-//! or one pipe of a stalled peer's bytes, and the source's own window closes.
+//! or one pipe of a stalled peer's bytes, and the source's own window closes. All directions
+//! of a worker together hold at most `KEPT` and one buffer, and `SMALL` for each stalled
+//! peer beyond: thousands of them are no way to its memory.
 
 use std::os::fd::BorrowedFd;
 
@@ -30,6 +32,12 @@ const BULK: usize = 64 * 1024;
 /// After this many bytes a pump yields, so that one fast pair of peers starves nobody.
 const BUDGET: usize = 1 << 20;
 
+/// What a worker keeps for stalled sinks before it reads less at once.
+const KEPT: usize = 16 << 20;
+
+/// The most that is then read, and kept for one more sink.
+const SMALL: usize = 16 * 1024;
+
 /// What every connection of one worker shares to move bytes.
 #[derive(Debug)]
 pub struct Tools {
@@ -37,6 +45,26 @@ pub struct Tools {
     pub buffer: Box<[u8]>,
     /// The worker's pipes.
     pub pipes: PipePool,
+    /// Bytes that all flows of the worker keep for sinks that do not take them.
+    pub kept: usize,
+}
+
+impl Tools {
+    /// A buffer, and a pool that lends at most `pipes` pipes.
+    #[must_use]
+    pub fn new(pipes: usize) -> Self {
+        Self {
+            buffer: vec![0; BUFFER].into_boxed_slice(),
+            pipes: PipePool::new(pipes),
+            kept: 0,
+        }
+    }
+
+    /// How much to read at once. Where stalled peers have made the worker keep much already,
+    /// each further one gets little.
+    const fn reading(&self) -> usize {
+        if self.kept < KEPT { BUFFER } else { SMALL }
+    }
 }
 
 /// Bytes that were read and that the sink did not take yet.
@@ -83,6 +111,11 @@ pub struct Flow {
     discard: bool,
     /// The last burst was bulk.
     bulk: bool,
+    /// Whether the sink's send buffer was made wide, which counts in the pool until the flow
+    /// is over; `None` before the first bulk.
+    wide: Option<bool>,
+    /// What the sink had not acknowledged at the last look; 0 before the first one.
+    unacknowledged: u32,
 }
 
 impl Flow {
@@ -110,22 +143,40 @@ impl Flow {
         self.discard
     }
 
-    /// Gives up what the flow holds; call before dropping it.
+    /// Gives up what the flow holds, for good; call before dropping it.
     pub fn release(&mut self, tools: &mut Tools) {
-        if let Pending::Pipe(pipe) = std::mem::take(&mut self.pending) {
-            tools.pipes.give_back(*pipe);
+        self.drop_pending(tools);
+        if self.wide.take() == Some(true) {
+            tools.pipes.narrow();
         }
     }
 
-    /// Sends bytes that were read elsewhere, and keeps what the sink does not take.
-    pub fn begin(&mut self, sink: BorrowedFd<'_>, bytes: &[u8]) -> Pumped {
-        self.send(sink, bytes, SendFlags::empty())
+    fn drop_pending(&mut self, tools: &mut Tools) {
+        match std::mem::take(&mut self.pending) {
+            Pending::Nothing => {}
+            Pending::Bytes(leftover) => tools.kept -= leftover.bytes.len(),
+            Pending::Pipe(pipe) => tools.pipes.give_back(*pipe),
+        }
     }
 
-    fn send(&mut self, sink: BorrowedFd<'_>, bytes: &[u8], flags: SendFlags) -> Pumped {
-        match send_some(sink, bytes, flags) {
+    /// Whether the sink has acknowledged something since the last look, now that `left` bytes
+    /// are on their way to it. True at the first look, where nothing is known yet.
+    pub fn look(&mut self, left: usize) -> bool {
+        let before = self.unacknowledged;
+        self.unacknowledged = u32::try_from(left).unwrap_or(u32::MAX);
+        self.unacknowledged < before || (before == 0 && left > 0)
+    }
+
+    /// The next look is a first one.
+    pub const fn forget_look(&mut self) {
+        self.unacknowledged = 0;
+    }
+
+    /// Sends bytes that were read elsewhere, and keeps what the sink does not take.
+    pub fn begin(&mut self, sink: BorrowedFd<'_>, bytes: &[u8], tools: &mut Tools) -> Pumped {
+        match send_some(sink, bytes, SendFlags::empty()) {
             Ok(sent) if sent == bytes.len() => Pumped::Drained,
-            Ok(sent) => self.keep(&bytes[sent..]),
+            Ok(sent) => self.keep(&bytes[sent..], &mut tools.kept),
             Err(error) => Pumped::SinkFailed(error),
         }
     }
@@ -163,6 +214,7 @@ impl Flow {
                 && !self.discard
                 && let Some(pipe) = tools.pipes.lend()
             {
+                self.wide.get_or_insert_with(|| tools.pipes.widen(sink));
                 match self.splice(source, pipe, tools) {
                     Ok(count) => moved += count,
                     Err(Errno::AGAIN) => {
@@ -174,19 +226,22 @@ impl Flow {
                 }
                 continue;
             }
-            match recv(source, &mut *tools.buffer, RecvFlags::empty()) {
+            let reading = tools.reading();
+            match recv(source, &mut tools.buffer[..reading], RecvFlags::empty()) {
                 Ok((_, 0)) => self.ended = true,
                 Ok((_, count)) => {
                     self.bytes += count as u64;
                     moved += count;
                     self.bulk = moved > BULK;
                     if !self.discard {
-                        match self.send(sink, &tools.buffer[..count], flags) {
-                            Pumped::Drained => {}
-                            stopped => return stopped,
+                        let bytes = &tools.buffer[..count];
+                        match send_some(sink, bytes, flags) {
+                            Ok(sent) if sent == count => {}
+                            Ok(sent) => return self.keep(&bytes[sent..], &mut tools.kept),
+                            Err(error) => return Pumped::SinkFailed(error),
                         }
                     }
-                    if count < tools.buffer.len() && !hangup {
+                    if count < reading && !hangup {
                         return Pumped::Drained;
                     }
                 }
@@ -231,14 +286,14 @@ impl Flow {
                         if leftover.sent < leftover.bytes.len() {
                             return Ok(false);
                         }
-                        self.pending = Pending::Nothing;
+                        self.drop_pending(tools);
                     }
                     result
                 }
                 Pending::Pipe(pipe) => {
                     let result = pipe.drain(sink);
                     if pipe.is_empty() {
-                        self.release(tools);
+                        self.drop_pending(tools);
                     }
                     result
                 }
@@ -251,7 +306,8 @@ impl Flow {
         }
     }
 
-    fn keep(&mut self, bytes: &[u8]) -> Pumped {
+    fn keep(&mut self, bytes: &[u8], kept: &mut usize) -> Pumped {
+        *kept += bytes.len();
         self.pending = Pending::Bytes(Box::new(Leftover {
             bytes: bytes.into(),
             sent: 0,
@@ -268,5 +324,66 @@ fn send_some(sink: BorrowedFd<'_>, bytes: &[u8], flags: SendFlags) -> Result<usi
             Err(Errno::AGAIN) => return Ok(0),
             other => return other,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
+
+    /// A flow whose sink takes nothing, pumped from a source with more than a buffer of bytes.
+    fn stalled(tools: &mut Tools) -> (Flow, [UnixStream; 4]) {
+        let pair = || UnixStream::pair().expect("a pair");
+        let ((mut sender, source), (sink, receiver)) = (pair(), pair());
+        sender.set_nonblocking(true).expect("set");
+        source.set_nonblocking(true).expect("set");
+        sink.set_nonblocking(true).expect("set");
+        while (&sink).write(&[0; 4096]).is_ok() {}
+        while sender.write(&[1; 4096]).is_ok() {}
+        let mut flow = Flow::default();
+        let pumped = flow.pump(source.as_fd(), sink.as_fd(), false, false, tools);
+        assert_eq!(pumped, Pumped::Blocked);
+        (flow, [sender, source, sink, receiver])
+    }
+
+    #[test]
+    fn many_stalled_sinks_get_little_each() {
+        let mut tools = Tools::new(0);
+        let (mut first, sockets) = stalled(&mut tools);
+        assert!(tools.kept > SMALL);
+        drop(sockets);
+        tools.kept += KEPT;
+        let before = tools.kept;
+        let (mut second, _sockets) = stalled(&mut tools);
+        assert!(tools.kept > before && tools.kept - before <= SMALL);
+        tools.kept -= KEPT;
+        first.release(&mut tools);
+        second.release(&mut tools);
+        assert_eq!(tools.kept, 0);
+    }
+
+    #[test]
+    fn what_a_sink_takes_later_is_kept_no_longer() {
+        use std::io::Read;
+        let mut tools = Tools::new(0);
+        let (mut flow, [_sender, source, sink, mut receiver]) = stalled(&mut tools);
+        receiver.set_nonblocking(true).expect("set");
+        let mut buffer = [0; 65536];
+        let (mut zeros, mut ones) = (0u64, 0u64);
+        while zeros == 0 || tools.kept > 0 || ones < flow.bytes {
+            while let Ok(count) = receiver.read(&mut buffer) {
+                ones += buffer[..count]
+                    .iter()
+                    .map(|byte| u64::from(*byte))
+                    .sum::<u64>();
+                zeros += 1;
+            }
+            let pumped = flow.pump(source.as_fd(), sink.as_fd(), false, false, &mut tools);
+            assert!(matches!(pumped, Pumped::Blocked | Pumped::Drained));
+        }
+        assert_eq!((tools.kept, ones), (0, flow.bytes));
     }
 }

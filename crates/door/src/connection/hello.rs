@@ -3,14 +3,14 @@
 use std::os::fd::{AsFd, BorrowedFd};
 
 use cloister_proto::alert::Alert;
-use cloister_proto::client_hello::{ClientHello, DEFAULT_LIMIT, HelloReader, Progress};
+use cloister_proto::client_hello::{ClientHello, DEFAULT_LIMIT, HelloError, HelloReader, Progress};
 use cloister_proto::messages::door::Outcome;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
+use super::handoff::{PEEK_LIMIT, Peeking};
 use super::{Connection, End, Facts, Next, PartialHello, Shared, Stage};
 use crate::clock::Moment;
-use crate::route::Choice;
 use crate::runtime::Route;
 use crate::slab::Key;
 
@@ -19,34 +19,62 @@ use crate::slab::Key;
 const READ: usize = 64 * 1024;
 
 impl Connection {
-    /// Begins, right after accept: the hello is often there already, and then neither an
-    /// event nor an allocation comes between.
-    pub fn start(&mut self, key: Key, shared: &mut Shared) -> Next {
-        match &self.terms.route {
-            Route::Target(destination) => {
-                let choice = Choice::Table(std::sync::Arc::clone(destination));
-                self.open(key, choice, Facts::default(), &[], shared)
-            }
-            Route::ServerName(_) => self.read_hello(key, shared),
-        }
-    }
-
     pub(super) fn hello_deadline(&self) -> Moment {
         self.started.after(self.terms.limits.hello)
     }
 
+    /// Right after accept the hello is often there already, and then neither an event nor an
+    /// allocation comes between.
     pub(super) fn read_hello(&mut self, key: Key, shared: &mut Shared) -> Next {
+        if self.peeking == Peeking::Undecided {
+            self.peeking = match &self.terms.route {
+                Route::ServerName(directory)
+                    if directory.is_some() || shared.runtime.table.hands_off() =>
+                {
+                    Peeking::Looks
+                }
+                _ => Peeking::Never,
+            };
+        }
         // Taken for the time of the call, so that its bytes can go on to the target while
         // the rest of `shared` is in use.
         let mut buffer = std::mem::take(&mut shared.tools.buffer);
-        let next = self.read_hello_into(key, &mut buffer, shared);
+        let next = match self.peeking {
+            Peeking::Looks => self.peek_hello(key, &mut buffer, shared),
+            _ => self.read_hello_into(key, &mut buffer, shared),
+        };
         shared.tools.buffer = buffer;
         next
     }
 
+    /// Looks at the hello where it lies. Each segment that arrives is an edge, whether those
+    /// before it were taken out or not, so an unfinished hello is looked at once for each.
+    fn peek_hello(&mut self, key: Key, buffer: &mut [u8], shared: &mut Shared) -> Next {
+        let count = match read(
+            self.client.as_fd(),
+            &mut buffer[..PEEK_LIMIT],
+            RecvFlags::PEEK,
+        ) {
+            Ok(0) => return self.hello_ended(),
+            Ok(count) => count,
+            Err(Errno::AGAIN) => return self.await_hello(key, shared),
+            Err(error) => {
+                return Next::Close(End::broken(Outcome::ClientAborted, error.to_string()));
+            }
+        };
+        match HelloReader::new(DEFAULT_LIMIT).advance(&buffer[..count]) {
+            Ok(Progress::Complete(hello)) => self.route(key, hello, &buffer[..count], shared),
+            Err(error) => self.refuse_hello(key, &error, shared),
+            Ok(Progress::NeedMore) if self.give_up_peeking(count) => {
+                self.read_hello_into(key, buffer, shared)
+            }
+            Ok(Progress::NeedMore) => self.await_hello(key, shared),
+        }
+    }
+
     fn read_hello_into(&mut self, key: Key, buffer: &mut [u8], shared: &mut Shared) -> Next {
         loop {
-            let count = match read(self.client.as_fd(), &mut buffer[..READ]) {
+            let count = match read(self.client.as_fd(), &mut buffer[..READ], RecvFlags::empty()) {
                 Ok(0) => return self.hello_ended(),
                 Ok(count) => count,
                 Err(Errno::AGAIN) => return self.await_hello(key, shared),
@@ -79,16 +107,7 @@ impl Connection {
                     let received = whole.as_ref().map_or(fresh, |known| &known.received);
                     return self.route(key, hello, received, shared);
                 }
-                Err(error) => {
-                    let reason = error.to_string();
-                    let alert = error.alert();
-                    let outcome = if alert == Alert::UnrecognizedName {
-                        Outcome::RefusedName
-                    } else {
-                        Outcome::RefusedHello
-                    };
-                    return self.refuse(key, alert, outcome, reason, shared);
-                }
+                Err(error) => return self.refuse_hello(key, &error, shared),
                 Ok(Progress::NeedMore) => {
                     if let (Stage::Hello(partial), Some(known)) = (&mut self.stage, whole) {
                         *partial = Some(known);
@@ -103,12 +122,26 @@ impl Connection {
         }
     }
 
+    fn refuse_hello(&mut self, key: Key, error: &HelloError, shared: &mut Shared) -> Next {
+        let reason = error.to_string();
+        let alert = error.alert();
+        let outcome = if alert == Alert::UnrecognizedName {
+            Outcome::RefusedName
+        } else {
+            Outcome::RefusedHello
+        };
+        self.refuse(key, alert, outcome, reason, shared)
+    }
+
     /// Leaves the rest to events and to the deadline.
     fn await_hello(&mut self, key: Key, shared: &mut Shared) -> Next {
         if self.client_watch.registered {
             return Next::Wait;
         }
         shared.timers.enter(self.hello_deadline(), key);
+        if let Some(moment) = self.peeking_deadline() {
+            shared.timers.enter(moment, key);
+        }
         match self.watch(key, super::Side::Client, false, shared) {
             Ok(()) => Next::Wait,
             Err(error) => Next::Close(End::broken(Outcome::Internal, error.to_string())),
@@ -135,6 +168,7 @@ impl Connection {
         received: &[u8],
         shared: &mut Shared,
     ) -> Next {
+        shared.counters.hello.note(self.started, shared.now);
         let facts = Facts {
             name: hello.server_name,
             alpn: hello.alpn,
@@ -162,9 +196,9 @@ impl Connection {
     }
 }
 
-fn read(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Errno> {
+fn read(socket: BorrowedFd<'_>, buffer: &mut [u8], flags: RecvFlags) -> Result<usize, Errno> {
     loop {
-        match recv(socket, &mut *buffer, RecvFlags::empty()) {
+        match recv(socket, &mut *buffer, flags) {
             Err(Errno::INTR) => {}
             Ok((_, count)) => return Ok(count),
             Err(error) => return Err(error),

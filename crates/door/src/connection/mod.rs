@@ -4,12 +4,16 @@
 //! between events is this value and, only while something is unfinished, one allocation for
 //! the hello, for the wait for a target, or for bytes that a peer does not take.
 
+mod admit;
 pub mod client;
 mod close;
 pub mod flow;
+pub mod handoff;
 mod hello;
+mod idle;
 mod linger;
 mod open;
+mod racing;
 mod relay;
 
 use std::borrow::Cow;
@@ -22,8 +26,9 @@ use cloister_proto::messages::door::Outcome;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
 
-use crate::clock::Moment;
-use crate::pipes::PipePool;
+use crate::admission::Admitted;
+use crate::clock::{Moment, Tick};
+use crate::resolve::Waker;
 use crate::route::Choice;
 use crate::runtime::{Runtime, Terms};
 use crate::slab::Key;
@@ -31,6 +36,8 @@ use crate::stats::{AppCounters, WorkerCounters};
 use crate::timers::Timers;
 use client::Client;
 use flow::{Flow, Tools};
+use handoff::Peeking;
+use racing::Racing;
 
 /// What an event is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +81,7 @@ pub struct End {
 }
 
 impl End {
-    const fn new(outcome: Outcome) -> Self {
+    pub(crate) const fn new(outcome: Outcome) -> Self {
         Self {
             outcome,
             reason: None,
@@ -95,10 +102,17 @@ impl End {
 /// Where a connection is in its life.
 #[derive(Debug)]
 pub enum Stage {
+    /// The PROXY header is awaited; what is there of it lies in the socket.
+    Header,
     /// The hello is awaited; what is there of it, if anything.
     Hello(Option<Box<PartialHello>>),
+    /// The batch of events goes on; at its end the connection is handed off, together with
+    /// others for the same target ([`handoff`]).
+    HandingOff(Box<Opening>),
     /// The target's queue was full; tried again until the deadline.
     Opening(Box<Opening>),
+    /// Attempts to reach a target beyond a network are under way.
+    Racing(Box<Racing>),
     /// Bytes are moved.
     Relay,
     /// Everything is said; what the client still sends is thrown away until it closes.
@@ -112,12 +126,13 @@ pub struct PartialHello {
     received: Vec<u8>,
 }
 
-/// A connection that waits for its target.
+/// A connection that waits for its target, or for the end of the batch.
 #[derive(Debug)]
 pub struct Opening {
     choice: Choice,
     facts: Facts,
     received: Vec<u8>,
+    since: Moment,
     until: Moment,
     pause_ms: u64,
 }
@@ -161,35 +176,72 @@ pub struct Shared {
     pub tools: Tools,
     /// Deadlines.
     pub timers: Timers,
+    /// When the batch of events began that is being served.
+    pub now: Moment,
     /// Connections to go on with once the others had their turn.
     pub ready: Vec<(Key, Side)>,
+    /// Connections to hand off at the end of the batch; some may have ended since.
+    pub handing_off: Vec<Key>,
+    /// Connections that wait for their target's name to be looked up.
+    pub naming: Vec<Key>,
+    /// Has them looked at once it is.
+    pub waker: Arc<dyn Waker>,
     /// What is in force.
     pub runtime: Arc<Runtime>,
     /// The worker's counters.
     pub counters: Arc<WorkerCounters>,
-    /// Whether this batch moved small messages of a busy conversation.
-    pub conversing: bool,
+    /// Who moved small messages of a busy conversation in this batch.
+    pub conversing: Conversing,
 }
 
 impl Shared {
-    /// What a worker starts with; `pipes` is its share of the process's pipes.
+    /// What a worker starts with; `pipes` is its share of the process's pipes, `waker` has
+    /// it look at [`Shared::naming`].
     ///
     /// # Errors
     ///
     /// Those of epoll_create1(2).
-    pub fn new(counters: Arc<WorkerCounters>, pipes: usize) -> Result<Self, Errno> {
+    pub fn new(
+        counters: Arc<WorkerCounters>,
+        pipes: usize,
+        waker: Arc<dyn Waker>,
+    ) -> Result<Self, Errno> {
         Ok(Self {
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
-            tools: Tools {
-                buffer: vec![0; flow::BUFFER].into_boxed_slice(),
-                pipes: PipePool::new(pipes),
-            },
+            tools: Tools::new(pipes),
             timers: Timers::default(),
+            now: Moment::now(),
             ready: Vec::new(),
+            handing_off: Vec::new(),
+            naming: Vec::new(),
+            waker,
             runtime: Arc::default(),
             counters,
-            conversing: false,
+            conversing: Conversing::Nobody,
         })
+    }
+}
+
+/// Which connections of a batch of events are in the middle of a conversation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Conversing {
+    /// None.
+    #[default]
+    Nobody,
+    /// One, and which of its sides is to speak next.
+    One(Key, Side),
+    /// Several.
+    Many,
+}
+
+impl Conversing {
+    /// Another message was moved; `next` is to speak.
+    pub fn note(&mut self, key: Key, next: Side) {
+        *self = match *self {
+            Self::Nobody => Self::One(key, next),
+            Self::One(known, _) if known == key => Self::One(key, next),
+            Self::One(..) | Self::Many => Self::Many,
+        };
     }
 }
 
@@ -220,12 +272,19 @@ pub struct Connection {
     terms: Arc<Terms>,
     app: Option<Arc<AppCounters>>,
     details: Option<Box<Details>>,
+    admitted: Option<Box<Admitted>>,
     client_watch: Watch,
     target_watch: Watch,
     /// Whether the client's socket is TCP.
     tcp: bool,
+    /// Whether the target's socket is TCP.
+    target_tcp: bool,
     /// Small messages in a row.
     small: u8,
+    /// When bytes were last moved.
+    active: Tick,
+    /// Whether the hello stays in the client's socket.
+    peeking: Peeking,
 }
 
 impl Connection {
@@ -248,15 +307,22 @@ impl Connection {
             terms,
             app: None,
             details,
+            admitted: None,
             client_watch: Watch::default(),
             target_watch: Watch::default(),
             tcp,
+            target_tcp: false,
             small: 0,
+            active: Tick::default(),
+            peeking: Peeking::Undecided,
         }
     }
 
     /// Serves an event.
     pub fn event(&mut self, key: Key, side: Side, flags: EventFlags, shared: &mut Shared) -> Next {
+        if side == Side::Target && matches!(self.stage, Stage::Racing(_)) {
+            return self.attempts(key, shared);
+        }
         let ended = EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR;
         if flags.intersects(ended) {
             let watch = self.watch_mut(side);
@@ -264,11 +330,14 @@ impl Connection {
             watch.gone |= flags.contains(EventFlags::HUP);
         }
         match self.stage {
+            Stage::Header => self.read_header(key, shared),
             Stage::Hello(_) => self.read_hello(key, shared),
-            Stage::Opening(_) if flags.intersects(EventFlags::ERR | EventFlags::HUP) => {
+            Stage::HandingOff(_) | Stage::Opening(_) | Stage::Racing(_)
+                if flags.intersects(EventFlags::ERR | EventFlags::HUP) =>
+            {
                 Next::Close(End::broken(Outcome::ClientAborted, "the client is gone"))
             }
-            Stage::Opening(_) => Next::Wait,
+            Stage::HandingOff(_) | Stage::Opening(_) | Stage::Racing(_) => Next::Wait,
             Stage::Relay => self.relay(key, side, flags, shared),
             Stage::Linger(_) => self.linger(shared),
         }
@@ -279,7 +348,10 @@ impl Connection {
         match self.stage {
             Stage::Relay => self.relay(key, side, EventFlags::IN, shared),
             Stage::Linger(_) => self.linger(shared),
-            Stage::Hello(_) | Stage::Opening(_) => Next::Wait,
+            Stage::Racing(_) => self.race_on(key, shared),
+            Stage::Header | Stage::Hello(_) | Stage::HandingOff(_) | Stage::Opening(_) => {
+                Next::Wait
+            }
         }
     }
 
@@ -287,8 +359,13 @@ impl Connection {
     pub fn timer(&mut self, key: Key, now: Moment, shared: &mut Shared) -> Next {
         match &self.stage {
             Stage::Hello(_) if now >= self.hello_deadline() => self.hello_timeout(key, shared),
-            Stage::Hello(_) | Stage::Relay => Next::Wait,
+            Stage::Hello(_) if self.peeking_deadline().is_some_and(|moment| now >= moment) => {
+                self.peeked_long_enough(key, shared)
+            }
+            Stage::Header if now >= self.hello_deadline() => Self::header_timeout(),
+            Stage::Header | Stage::Hello(_) | Stage::HandingOff(_) | Stage::Relay => Next::Wait,
             Stage::Opening(_) => self.open_again(key, now, shared),
+            Stage::Racing(_) => self.race_due(key, now, shared),
             Stage::Linger(_) => self.linger_on(key, now, shared),
         }
     }
@@ -362,5 +439,21 @@ impl Connection {
         watch.muted = muted;
         watch.output = output;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What an idle connection costs beside the kernel's part.
+    #[test]
+    fn a_connection_is_small() {
+        assert!(
+            size_of::<Connection>() <= 152,
+            "{}",
+            size_of::<Connection>()
+        );
+        assert_eq!(size_of::<Flow>(), 32);
     }
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use cloister_proto::hostname::Hostname;
+use cloister_proto::messages::door::Delivery;
 
 use super::Destination;
 
@@ -20,6 +21,7 @@ pub struct Table {
     exact: HashMap<Hostname, Arc<Destination>>,
     below: HashMap<Hostname, Arc<Destination>>,
     default: Option<Arc<Destination>>,
+    hands_off: bool,
 }
 
 impl Table {
@@ -29,6 +31,7 @@ impl Table {
     ///
     /// What is wrong with `host`, for a person: no canonical name, or taken already.
     pub fn insert(&mut self, host: &str, destination: Arc<Destination>) -> Result<(), String> {
+        self.hands_off |= destination.delivery == Delivery::Handoff;
         let previous = match pattern(host)? {
             Pattern::Exact(name) => self.exact.insert(name, destination),
             Pattern::Below(name) => self.below.insert(name, destination),
@@ -38,6 +41,12 @@ impl Table {
             None => Ok(()),
             Some(_) => Err(format!("the host {host:?} has two routes")),
         }
+    }
+
+    /// Whether any target gets connections handed off.
+    #[must_use]
+    pub fn hands_off(&self) -> bool {
+        self.hands_off
     }
 
     /// The target for a name, or for a hello without one.
@@ -80,8 +89,11 @@ mod tests {
     fn destination(path: &str) -> Arc<Destination> {
         let path = path.to_owned();
         Arc::new(Destination {
-            target: Target::new(&door::Target::UnixPath { path }).expect("absolute"),
+            target: Target::new(&door::Target::UnixPath { path }, door::Balance::RoundRobin)
+                .expect("absolute"),
+            host: "".into(),
             send_proxy: door::SendProxy::None,
+            delivery: Delivery::Relay,
             app: None,
         })
     }

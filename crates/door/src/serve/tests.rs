@@ -45,7 +45,7 @@ impl Supervisor {
                 spin: Spin::new(false),
                 descriptors: usize::MAX,
             };
-            Server::new(control, signals, sink, means).serve(Vec::new());
+            Server::new(control, signals, sink, means, Reach::default()).serve(Vec::new());
         });
         let supervisor = Self {
             socket,
@@ -119,11 +119,16 @@ fn snapshot(generation: u64, listeners: usize) -> door::Snapshot {
         address: "127.0.0.1:0".to_owned(),
         descriptor,
         route: door::Route::ServerName { directory: None },
+        accept_proxy: Vec::new(),
         limits: door::Limits {
             connections: 0,
+            connections_per_client: 0,
+            connections_per_host: 0,
             hello_timeout_ms: 1000,
             connect_timeout_ms: 1000,
+            idle_timeout_ms: 0,
         },
+        keepalive: None,
     };
     door::Snapshot {
         generation,

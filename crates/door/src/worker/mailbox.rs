@@ -8,6 +8,7 @@ use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
 
 use crate::clock::Moment;
+use crate::resolve::Waker;
 use crate::runtime::Runtime;
 
 /// What a worker is told.
@@ -15,6 +16,8 @@ use crate::runtime::Runtime;
 pub enum Command {
     /// A new snapshot.
     Apply(Arc<Runtime>),
+    /// Nothing: to answer shows that the worker is not stuck.
+    Answer,
     /// Close the listeners; end when the last connection has, or at this moment.
     Drain {
         /// When open connections are cut.
@@ -27,6 +30,8 @@ struct Letters {
     waiting: Vec<Command>,
     sent: u64,
     obeyed: u64,
+    /// Whether the worker has ended: it opens no letter any more, and needs none.
+    ended: bool,
 }
 
 /// Commands for one worker, and a descriptor that wakes it.
@@ -62,17 +67,16 @@ impl Mailbox {
         let mut letters = self.lock();
         letters.waiting.push(command);
         letters.sent += 1;
-        // EAGAIN: the counter is full, so the worker is awake anyway.
-        let _ = rustix::io::write(&self.descriptor, &1u64.to_ne_bytes());
+        self.ring();
         letters.sent
     }
 
-    /// Waits until the worker has obeyed; false when it has not within the patience.
+    /// Waits until the worker has obeyed or ended; false when it has not within the patience.
     #[must_use]
     pub fn wait(&self, number: u64, patience: Duration) -> bool {
         let until = Instant::now() + patience;
         let mut letters = self.lock();
-        while letters.obeyed < number {
+        while letters.obeyed < number && !letters.ended {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return false;
@@ -97,8 +101,26 @@ impl Mailbox {
         self.obeyed.notify_all();
     }
 
+    /// Says that nothing will be taken any more; for the worker, when it ends.
+    pub fn close(&self) {
+        self.lock().ended = true;
+        self.obeyed.notify_all();
+    }
+
+    fn ring(&self) {
+        // EAGAIN: the counter is full, so the worker is awake anyway.
+        let _ = rustix::io::write(&self.descriptor, &1u64.to_ne_bytes());
+    }
+
     fn lock(&self) -> MutexGuard<'_, Letters> {
         self.letters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waker for Mailbox {
+    /// A worker whose mailbox rings looks at its connections too.
+    fn wake(&self) {
+        self.ring();
     }
 }
 
@@ -119,5 +141,14 @@ mod tests {
         });
         assert!(mailbox.wait(number, Duration::from_secs(10)));
         thread.join().expect("the thread ends");
+    }
+
+    #[test]
+    fn nobody_waits_for_a_worker_that_has_ended() {
+        let mailbox = Mailbox::new().expect("a descriptor");
+        let early = mailbox.send(Command::Answer);
+        mailbox.close();
+        let late = mailbox.send(Command::Answer);
+        assert!(mailbox.wait(early, Duration::ZERO) && mailbox.wait(late, Duration::ZERO));
     }
 }

@@ -8,22 +8,27 @@
 //! An idle worker sleeps without a timeout: it has no timer of its own.
 
 mod accept;
+mod hand_off;
 pub mod mailbox;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use cloister_proto::messages::door::Outcome;
+use cloister_sys::allocator::return_free_memory;
 use rustix::event::epoll::{self, Event, EventData, EventFlags};
 use rustix::io::Errno;
 
 use crate::clock::Moment;
-use crate::connection::{Connection, End, Next, Shared, Side};
+use crate::connection::{Connection, Conversing, End, Next, Shared, Side};
 use crate::log::Log;
+use crate::places::Places;
+use crate::resolve::Waker;
 use crate::runtime::{ListeningSocket, Runtime};
 use crate::slab::{Key, Slab};
 use crate::spin::Spin;
 use crate::stats::WorkerCounters;
+use crate::timers::Purpose;
 use mailbox::{Command, Mailbox};
 
 /// Events taken at once.
@@ -32,9 +37,18 @@ const EVENTS: usize = 256;
 /// Names the mailbox in an event; listeners have smaller numbers, connections larger ones.
 const MAILBOX: u64 = u32::MAX as u64;
 
+/// Names the places that are shared with other workers ([`Places`]).
+const ROOM: u64 = MAILBOX - 1;
+
 /// How long a listener rests after the system gave no descriptor for a connection, unless
 /// one is closed before.
 const LISTENER_REST: Duration = Duration::from_millis(100);
+
+/// So many connections leave memory behind that is worth giving back.
+const FLOOD: usize = 256;
+
+/// A lone conversation is asked this often for each look into the epoll set, less one.
+const LOOKS: u8 = 16;
 
 /// How long a line of the log waits for another try when its reader is slow.
 const LOG_PATIENCE: Duration = Duration::from_millis(50);
@@ -51,9 +65,14 @@ pub struct Worker {
     capacity: usize,
     /// Listeners out of the epoll set until this moment: no descriptors were left.
     resting: Option<Moment>,
+    /// Listeners out of the epoll set until a connection ends.
+    full: Option<Arc<Places>>,
     draining: Option<Moment>,
+    /// The most connections since memory was last given back.
+    most: usize,
     spin: Spin,
-    now: Moment,
+    /// Looks that were made in polls.
+    turn: u8,
 }
 
 impl Worker {
@@ -71,7 +90,7 @@ impl Worker {
         capacity: usize,
         spin: Spin,
     ) -> Result<Self, Errno> {
-        let shared = Shared::new(counters, pipes)?;
+        let shared = Shared::new(counters, pipes, Arc::clone(&mailbox) as Arc<dyn Waker>)?;
         let data = EventData::new_u64(MAILBOX);
         epoll::add(&shared.epoll, mailbox.descriptor(), data, EventFlags::IN)?;
         Ok(Self {
@@ -82,9 +101,11 @@ impl Worker {
             listening: Vec::new(),
             capacity,
             resting: None,
+            full: None,
             draining: None,
+            most: 0,
             spin,
-            now: Moment::now(),
+            turn: 0,
         })
     }
 
@@ -98,15 +119,17 @@ impl Worker {
         let mut events = Vec::with_capacity(EVENTS);
         loop {
             self.wait(&mut events)?;
-            self.now = Moment::now();
+            self.shared.now = Moment::now();
             for event in events.drain(..) {
                 self.dispatch(event);
             }
             self.resume();
+            self.hand_off();
             self.timers();
             self.log.flush();
+            self.trim();
             if let Some(until) = self.draining {
-                if self.now >= until {
+                if self.shared.now >= until {
                     self.cut();
                 }
                 if self.connections.is_empty() {
@@ -119,13 +142,9 @@ impl Worker {
 
     fn wait(&mut self, events: &mut Vec<Event>) -> Result<(), Errno> {
         let conversing = std::mem::take(&mut self.shared.conversing);
-        if conversing && self.shared.ready.is_empty() {
-            let epoll = &self.shared.epoll;
-            self.spin.poll(|| {
-                let _ = epoll_wait(epoll, events, Some(Duration::ZERO));
-                !events.is_empty()
-            });
-            if !events.is_empty() {
+        if conversing != Conversing::Nobody && self.shared.ready.is_empty() {
+            self.look(conversing, events);
+            if !events.is_empty() || self.shared.conversing != Conversing::Nobody {
                 return Ok(());
             }
         }
@@ -136,6 +155,48 @@ impl Worker {
         }
     }
 
+    /// Looks for what comes next without sleeping, as long as that pays.
+    ///
+    /// A lone conversation is asked itself most of the time: that finds its next message
+    /// sooner than the epoll set does, and often before the peer that sent it has gone to
+    /// sleep, so that waking the other peer costs no interrupt. The event of a message that
+    /// was found so is still to come, and finds nothing.
+    fn look(&mut self, conversing: Conversing, events: &mut Vec<Event>) {
+        let Self {
+            spin,
+            shared,
+            connections,
+            turn,
+            ..
+        } = self;
+        let mut ended = None;
+        spin.poll(|| {
+            *turn = turn.wrapping_add(1);
+            match conversing {
+                // The turns go on from one poll to the next: however busy the conversation,
+                // the others are seen to.
+                Conversing::One(key, side) if *turn % LOOKS != 0 => {
+                    let Some(connection) = connections.get_mut(key) else {
+                        return true;
+                    };
+                    if let Next::Close(end) = connection.resume(key, side, shared) {
+                        ended = Some((key, end));
+                    }
+                    ended.is_some()
+                        || shared.conversing != Conversing::Nobody
+                        || !shared.ready.is_empty()
+                }
+                _ => {
+                    let _ = epoll_wait(&shared.epoll, events, Some(Duration::ZERO));
+                    !events.is_empty()
+                }
+            }
+        });
+        if let Some((key, end)) = ended {
+            self.close(key, &end);
+        }
+    }
+
     /// How long there is nothing to do without an event.
     fn timeout(&mut self) -> Option<Duration> {
         if !self.shared.ready.is_empty() {
@@ -143,11 +204,11 @@ impl Worker {
         }
         let connections = &mut self.connections;
         let alive = |key| connections.get_mut(key).is_some();
-        let connection = self.shared.timers.next(self.now, alive);
+        let connection = self.shared.timers.next(self.shared.now, alive);
         let moments = [self.resting, self.draining];
         let durations = moments.into_iter().flatten();
         durations
-            .map(|moment| moment.since(self.now))
+            .map(|moment| moment.since(self.shared.now))
             .chain(connection)
             .chain(self.log.waiting().then_some(LOG_PATIENCE))
             .min()
@@ -166,6 +227,7 @@ impl Worker {
                 }
             }
             None if number == MAILBOX => self.commands(),
+            None if number == ROOM => self.room(),
             None => self.accept(number),
         }
     }
@@ -198,13 +260,17 @@ impl Worker {
     }
 
     fn timers(&mut self) {
-        while let Some(key) = self.shared.timers.due(self.now) {
+        let now = self.shared.now;
+        while let Some((key, purpose)) = self.shared.timers.due(now) {
             if let Some(connection) = self.connections.get_mut(key) {
-                let next = connection.timer(key, self.now, &mut self.shared);
+                let next = match purpose {
+                    Purpose::Deadline => connection.timer(key, now, &mut self.shared),
+                    Purpose::Idle => connection.idle(key, &mut self.shared),
+                };
                 self.obey(key, next);
             }
         }
-        if self.resting.is_some_and(|until| self.now >= until) {
+        if self.resting.is_some_and(|until| self.shared.now >= until) {
             self.wake_listeners();
         }
         let connections = &mut self.connections;
@@ -214,11 +280,28 @@ impl Worker {
             .sweep(live, |key| connections.get_mut(key).is_some());
     }
 
+    /// Gives memory back after a flood of connections is over.
+    fn trim(&mut self) {
+        let live = self.connections.len();
+        self.most = self.most.max(live);
+        if self.most >= FLOOD && live <= self.most / 4 {
+            // Once more when those that are left have gone as well.
+            self.most = if live > FLOOD / 4 {
+                FLOOD.max(live)
+            } else {
+                live
+            };
+            return_free_memory();
+        }
+    }
+
     fn commands(&mut self) {
         for command in self.mailbox.take() {
             match command {
                 Command::Apply(runtime) => self.apply(&runtime),
+                Command::Answer => {}
                 Command::Drain { until } => {
+                    self.accept_queues();
                     let runtime = self.shared.runtime.without_listeners();
                     self.apply(&Arc::new(runtime));
                     self.draining = Some(until);
@@ -226,6 +309,12 @@ impl Worker {
             }
         }
         self.mailbox.acknowledge();
+        for key in std::mem::take(&mut self.shared.naming) {
+            if let Some(connection) = self.connections.get_mut(key) {
+                let next = connection.named(key, &mut self.shared);
+                self.obey(key, next);
+            }
+        }
     }
 
     /// Puts a snapshot in force: sockets that it does not name leave the epoll set, new ones
@@ -241,7 +330,7 @@ impl Worker {
                 .iter()
                 .any(|listener| listener.socket.id == socket.id)
         };
-        let resting = self.resting.is_some();
+        let resting = self.resting.is_some() || self.full.is_some();
         let (kept, gone): (Vec<_>, Vec<_>) =
             self.listening.drain(..).partition(|socket| named(socket));
         if !resting {

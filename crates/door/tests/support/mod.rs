@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use cloister_door::admission::Admission;
+use cloister_door::admission::trusted::TrustedPeers;
 use cloister_door::inherited::listening_socket;
 use cloister_door::log::Sink;
 use cloister_door::route::Destination;
@@ -29,6 +31,8 @@ pub const NAME: &str = "one.example";
 pub struct Plan {
     pub workers: usize,
     pub limits: Limits,
+    /// Who begins with a PROXY header.
+    pub trusted: TrustedPeers,
     /// Without looking at the first bytes.
     pub raw: bool,
 }
@@ -38,10 +42,11 @@ impl Default for Plan {
         Self {
             workers: 1,
             limits: Limits {
-                connections: 0,
                 hello: PATIENCE,
                 connect: PATIENCE,
+                ..Limits::default()
             },
+            trusted: TrustedPeers::default(),
             raw: false,
         }
     }
@@ -193,8 +198,10 @@ pub fn runtime(plan: &Plan, listener: TcpListener, id: u32, path: &std::path::Pa
         path: path.display().to_string(),
     };
     let destination = Arc::new(Destination {
-        target: Target::new(&target).expect("a target"),
+        target: Target::new(&target, door::Balance::RoundRobin).expect("a target"),
+        host: NAME.into(),
         send_proxy: SendProxy::None,
+        delivery: door::Delivery::Relay,
         app: None,
     });
     let mut table = Table::default();
@@ -213,7 +220,13 @@ pub fn runtime(plan: &Plan, listener: TcpListener, id: u32, path: &std::path::Pa
             terms: Arc::new(Terms {
                 route,
                 limits: plan.limits,
+                admission: Admission {
+                    trusted: plan.trusted.clone(),
+                    ..Admission::default()
+                },
+                keepalive: None,
                 counters: ListenerCounters::new("test", "test"),
+                places: None,
             }),
         }],
         table: Arc::new(table),

@@ -11,7 +11,7 @@
 use serde::{Deserialize, Serialize};
 
 /// The version of this schema; [`Reply::Ready`] names it.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 3;
 
 /// What the supervisor asks of the door.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +33,13 @@ pub enum Request {
     Stats {
         /// Echoed in the reply.
         id: u64,
+    },
+    /// Asks whether every worker thread answers.
+    Check {
+        /// Echoed in the reply.
+        id: u64,
+        /// Milliseconds until which they must.
+        patience_ms: u64,
     },
     /// Closes the listeners and exits when the last connection has ended or at the deadline.
     Drain {
@@ -89,6 +96,18 @@ pub enum Reply {
         /// Connections still open.
         active: u64,
     },
+    /// Whether the workers answer.
+    Checked {
+        /// The request's id.
+        id: u64,
+        /// Whether all of them did in time.
+        answering: bool,
+    },
+    /// Sent once, unasked, when the last connection of a drain has ended: the door exits.
+    Ended {
+        /// All counters, for the last time.
+        stats: Statistics,
+    },
 }
 
 /// One protection that the door took on itself at start.
@@ -132,8 +151,27 @@ pub struct Listener {
     pub descriptor: usize,
     /// Where its connections go.
     pub route: Route,
+    /// Whose connections begin with a PROXY header, which names the client: networks
+    /// (`10.0.0.0/8`), addresses, `unix` or `unix:UID`. Nobody else's header is read.
+    pub accept_proxy: Vec<String>,
     /// Its bounds.
     pub limits: Limits,
+    /// TCP keepalive of its clients' connections and of those to its TCP target; without it
+    /// the sockets stay as they came.
+    pub keepalive: Option<Keepalive>,
+}
+
+/// How the kernel finds out that a silent peer is gone: tcp(7) `TCP_KEEPIDLE`,
+/// `TCP_KEEPINTVL`, `TCP_KEEPCNT`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Keepalive {
+    /// Seconds of silence before the first probe; 1 to 32767.
+    pub idle_s: u32,
+    /// Seconds between probes; 1 to 32767.
+    pub interval_s: u32,
+    /// Unanswered probes that end the connection; 1 to 127.
+    pub probes: u32,
 }
 
 /// Where a listener's connections go.
@@ -146,6 +184,8 @@ pub enum Route {
         target: Target,
         /// The PROXY header to begin with.
         send_proxy: SendProxy,
+        /// Which of the target's addresses comes first.
+        balance: Balance,
     },
     /// By the TLS server name: [`Snapshot::hosts`] first, then the directory.
     ServerName {
@@ -162,6 +202,8 @@ pub struct HostsDirectory {
     pub path: String,
     /// Index of its descriptor, opened `O_PATH | O_DIRECTORY`.
     pub descriptor: usize,
+    /// Whether its folders are called by the hashes of the hostnames.
+    pub hashed: bool,
 }
 
 /// One entry of the routing table.
@@ -175,8 +217,22 @@ pub struct HostRoute {
     pub app: Option<String>,
     /// Where to.
     pub target: Target,
-    /// The PROXY header to begin with.
+    /// The PROXY header to begin with; nothing can precede what is handed off.
     pub send_proxy: SendProxy,
+    /// How the target gets the connection.
+    pub delivery: Delivery,
+}
+
+/// How a target gets a client's connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Delivery {
+    /// The door moves its bytes.
+    #[default]
+    Relay,
+    /// The target is a listening `SOCK_SEQPACKET` socket and gets the accepted connection
+    /// itself, by `SCM_RIGHTS` (docs/handoff.md).
+    Handoff,
 }
 
 /// A place that takes connections.
@@ -193,6 +249,36 @@ pub enum Target {
         /// The name without the leading NUL byte.
         name: String,
     },
+    /// A TCP port. All addresses of a name are tried; it is looked up again as they expire.
+    Tcp {
+        /// An IPv4 or IPv6 address without brackets, or a name.
+        host: String,
+        /// The port; not 0.
+        port: u16,
+    },
+    /// A port of a virtual machine or of its host (vsock(7)).
+    Vsock {
+        /// The context id; 2 is the host, 1 this machine.
+        cid: u32,
+        /// The port.
+        port: u32,
+    },
+    /// The TCP ports that a DNS service record names (RFC 2782).
+    Srv {
+        /// The record's name: `_service._tcp.example.org`.
+        name: String,
+    },
+}
+
+/// Which address of a target with several comes first for the next connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Balance {
+    /// Each in turn.
+    #[default]
+    RoundRobin,
+    /// The one with the fewest open connections.
+    LeastConnections,
 }
 
 /// Which PROXY protocol header (haproxy's proxy-protocol.txt) precedes the client's bytes.
@@ -214,10 +300,19 @@ pub enum SendProxy {
 pub struct Limits {
     /// Connections at once; one more is closed at once and counted. 0: no bound.
     pub connections: u32,
-    /// Milliseconds from accept to the end of the ClientHello.
+    /// The same for each client: an IPv4 address, an IPv6 network of 64 bits, a user of this
+    /// machine, a virtual machine; counted over all listeners of the same name. 0: no bound.
+    pub connections_per_client: u32,
+    /// The same for each host that is asked for, as the route names it; answered by
+    /// `internal_error`. 0: no bound.
+    pub connections_per_host: u32,
+    /// Milliseconds from accept to the end of the PROXY header and the ClientHello.
     pub hello_timeout_ms: u32,
     /// Milliseconds to reach the target.
     pub connect_timeout_ms: u32,
+    /// Milliseconds without a byte in either direction after which a relayed connection is
+    /// reset. 0: none.
+    pub idle_timeout_ms: u32,
 }
 
 /// Counters since the door started; `active` and `descriptors` are gauges.
@@ -238,13 +333,34 @@ pub struct Statistics {
     pub bytes_to_client: u64,
     /// Log lines dropped because their reader was too slow.
     pub log_lines_lost: u64,
+    /// How often a worker paused its listeners because descriptors or memory had run out.
+    pub accept_pauses: u64,
     /// How the ended connections ended, by [`Outcome`]'s name; outcomes that never
     /// happened may be left out.
     pub outcomes: std::collections::BTreeMap<String, u64>,
+    /// From accept to the end of the ClientHello.
+    pub hello: Histogram,
+    /// From the decision where a connection goes to the connected target.
+    pub connect: Histogram,
+    /// From accept to the target's first byte: what a client waits for the answer to its hello.
+    pub answer: Histogram,
     /// By listener.
     pub listeners: Vec<ListenerStatistics>,
     /// By application of the table.
     pub apps: Vec<AppStatistics>,
+}
+
+/// How long something took, how often. What begins and ends within one batch of events of a
+/// worker counts as no time at all.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Histogram {
+    /// The longest duration of each bucket but the last, in microseconds, in rising order.
+    pub bounds_us: Vec<u64>,
+    /// How many durations fell into each bucket: one more than there are bounds.
+    pub counts: Vec<u64>,
+    /// Their sum in microseconds.
+    pub sum_us: u64,
 }
 
 /// Counters of one listener.
@@ -259,6 +375,8 @@ pub struct ListenerStatistics {
     pub accepted: u64,
     /// Connections open now.
     pub active: u64,
+    /// As [`Statistics::outcomes`].
+    pub outcomes: std::collections::BTreeMap<String, u64>,
 }
 
 /// Counters of one application.
@@ -290,6 +408,12 @@ pub enum Outcome {
     TargetAborted,
     /// The listener's connection limit was reached; closed at once.
     RefusedLimit,
+    /// The client's limit was reached; closed at once.
+    RefusedClientLimit,
+    /// The limit of the host that was asked for was reached; answered by `internal_error`.
+    RefusedHostLimit,
+    /// A peer that must begin with a PROXY header did not, or not in time.
+    RefusedProxy,
     /// The first bytes are no valid ClientHello; answered by an alert.
     RefusedHello,
     /// No such name; answered by `unrecognized_name`.
@@ -302,6 +426,10 @@ pub enum Outcome {
     TargetUnreachable,
     /// The target did not take the connection in time.
     TargetTimeout,
+    /// No byte came either way for the idle time-out.
+    IdleTimeout,
+    /// The target got the connection itself; how that ends is not the door's to know.
+    HandedOff,
     /// Cut by a drain's deadline.
     Drained,
     /// The door ran out of something (descriptors, memory).
@@ -316,7 +444,8 @@ pub struct ConnectionRecord {
     pub time_us: u64,
     /// [`Listener::name`].
     pub listener: String,
-    /// The client's address: `192.0.2.1:4711`, `[2001:db8::1]:4711`, `unix:uid=1000,pid=77`.
+    /// The client's address: `192.0.2.1:4711`, `[2001:db8::1]:4711`, `unix:uid=1000,pid=77`,
+    /// `vsock:3:1024`.
     pub client: String,
     /// The canonical server name, where the hello had one.
     pub name: Option<String>,

@@ -1,7 +1,8 @@
 //! The messages between the Python supervisor and the two programs.
 //!
 //! The Python side of the same schema is `cloister.door.messages` and
-//! `cloister.cells.spec`; `tests/contract/` holds messages that both sides read and write.
+//! `cloister.cells.spec` and `cloister.apps.holder`; `tests/contract/` holds messages that both sides read and write.
 
 pub mod cell;
 pub mod door;
+pub mod holder;

@@ -82,6 +82,20 @@ pub enum HeaderError {
     /// The authority is no UTF-8.
     #[error("version 2: the authority is no UTF-8")]
     Authority,
+    /// A checksum that is not four bytes long.
+    #[error("version 2: a checksum of {length} bytes where 4 are due")]
+    ChecksumLength {
+        /// Its length.
+        length: usize,
+    },
+    /// The checksum is not that of the header: it was damaged on its way.
+    #[error("version 2: checksum {found:#010x}, but the header's is {computed:#010x}")]
+    Checksum {
+        /// The value in the header.
+        found: u32,
+        /// What it would have to be.
+        computed: u32,
+    },
 }
 
 /// A value that is longer than its kind may be.

@@ -4,6 +4,7 @@
 //! section 2.2). Both versions are written and read here. Reading is bounded:
 //! [`MAXIMUM_LENGTH_V1`] and [`MAXIMUM_LENGTH_V2`].
 
+mod crc32c;
 mod error;
 mod v1;
 mod v2;
@@ -66,14 +67,19 @@ pub enum Origin {
     /// The proxy itself, for example a health check. Version 1 cannot say so and writes
     /// `UNKNOWN`.
     Local,
-    /// Somebody whose address the header does not carry, such as the client of a Unix
-    /// socket. The receiver uses the connection's own addresses.
+    /// Somebody whose address the header does not carry. The receiver uses the connection's
+    /// own addresses.
     Unknown,
+    /// A process of the proxy's machine, through a Unix socket. The paths of both ends name
+    /// nothing on another machine and are not kept: the receiver uses the connection's own
+    /// addresses. Version 1 cannot say so and writes `UNKNOWN`.
+    Unix,
     /// A client with an address.
     Proxied(Addresses),
 }
 
 /// What version 2 can say beside the addresses (type-length-value, section 2.2).
+/// `PP2_TYPE_CRC32C` is verified where it stands and never written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Values<'a> {
     /// `PP2_TYPE_ALPN`: the protocol in use over the connection; at most 255 bytes (RFC

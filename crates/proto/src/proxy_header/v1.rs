@@ -17,7 +17,7 @@ pub(super) const PREFIX: &[u8; 6] = b"PROXY ";
 pub fn write(out: &mut Vec<u8>, origin: &Origin) {
     // Writing to a Vec cannot fail (std::io::Write for Vec<u8>).
     let _ = match origin {
-        Origin::Local | Origin::Unknown => out.write_all(b"PROXY UNKNOWN\r\n"),
+        Origin::Local | Origin::Unknown | Origin::Unix => out.write_all(b"PROXY UNKNOWN\r\n"),
         Origin::Proxied(addresses) => match addresses.family() {
             Family::V4(client, server) => {
                 let ports = (client.port(), server.port());

@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use super::crc32c::checksum;
 use super::{Addresses, Family, Header, HeaderError, Origin, ValueTooLong, Values, signature};
 use crate::progress::Progress;
 
@@ -26,8 +27,12 @@ const UDP6: u8 = 0x22;
 const UNIX_STREAM: u8 = 0x31;
 const UNIX_DATAGRAM: u8 = 0x32;
 
+/// Two paths of 108 bytes.
+const UNIX_LENGTH: usize = 216;
+
 const ALPN: u8 = 0x01;
 const AUTHORITY: u8 = 0x02;
+const CRC32C: u8 = 0x03;
 const UNIQUE_ID: u8 = 0x05;
 
 /// The longest value of a kind that is written or read.
@@ -58,6 +63,11 @@ pub fn write(out: &mut Vec<u8>, origin: &Origin, values: &Values<'_>) -> Result<
             return Ok(());
         }
         Origin::Unknown => out.extend_from_slice(&[PROXY, UNSPECIFIED, 0, 0]),
+        Origin::Unix => {
+            out.extend_from_slice(&[PROXY, UNIX_STREAM, 0, 0]);
+            // Both ends unnamed.
+            out.extend_from_slice(&[0; UNIX_LENGTH]);
+        }
         Origin::Proxied(addresses) => match addresses.family() {
             Family::V4(client, server) => {
                 out.extend_from_slice(&[PROXY, TCP4, 0, 0]);
@@ -138,13 +148,12 @@ pub(super) fn parse(received: &[u8]) -> Result<Progress<Header<'_>>, HeaderError
     let Some(block) = received.get(FIXED..FIXED + length) else {
         return Ok(Progress::NeedMore);
     };
-    let (addresses, values) = block.split_at(needed);
     let (origin, values) = if local {
         (Origin::Local, Values::default())
     } else {
         (
-            parse_addresses(transport, addresses),
-            parse_values(values, FIXED + needed)?,
+            parse_addresses(transport, &block[..needed]),
+            parse_values(&received[..FIXED + length], FIXED + needed)?,
         )
     };
     Ok(Progress::Complete(Header {
@@ -162,17 +171,17 @@ const fn address_length(transport: u8) -> Result<usize, HeaderError> {
         UNSPECIFIED => Ok(0),
         TCP4 | UDP4 => Ok(12),
         TCP6 | UDP6 => Ok(36),
-        UNIX_STREAM | UNIX_DATAGRAM => Ok(216),
+        UNIX_STREAM | UNIX_DATAGRAM => Ok(UNIX_LENGTH),
         found => Err(HeaderError::Transport { found }),
     }
 }
 
-/// The addresses in a block of [`address_length`] bytes. The paths of Unix sockets say
-/// nothing on this host, so they count as unknown, which the specification allows.
+/// The addresses in a block of [`address_length`] bytes.
 fn parse_addresses(transport: u8, block: &[u8]) -> Origin {
     let addresses = match transport {
         TCP4 | UDP4 => split::<4>(block),
         TCP6 | UDP6 => split::<16>(block),
+        UNIX_STREAM | UNIX_DATAGRAM => return Origin::Unix,
         _ => None,
     };
     addresses.map_or(Origin::Unknown, Origin::Proxied)
@@ -208,15 +217,17 @@ impl From<Octets<16>> for std::net::IpAddr {
     }
 }
 
-/// The values after the addresses; `offset` is where they begin. Kinds that mean nothing
+/// The values of a complete header; `offset` is where they begin. Kinds that mean nothing
 /// here are passed over.
-fn parse_values(mut rest: &[u8], mut offset: usize) -> Result<Values<'_>, HeaderError> {
+fn parse_values(header: &[u8], mut offset: usize) -> Result<Values<'_>, HeaderError> {
     let mut values = Values::default();
-    while !rest.is_empty() {
+    let mut checked = false;
+    while let Some(rest) = header.get(offset..).filter(|rest| !rest.is_empty()) {
         let truncated = HeaderError::ValueTruncated { offset };
         let (&[kind, high, low], after) = rest.split_first_chunk().ok_or(truncated)?;
         let length = usize::from(u16::from_be_bytes([high, low]));
-        let (value, after) = after.split_at_checked(length).ok_or(truncated)?;
+        let value = after.get(..length).ok_or(truncated)?;
+        let start = offset + 3;
         let twice = match kind {
             ALPN => values.alpn.replace(value).is_some(),
             AUTHORITY => {
@@ -224,6 +235,10 @@ fn parse_values(mut rest: &[u8], mut offset: usize) -> Result<Values<'_>, Header
                 values.authority.replace(text).is_some()
             }
             UNIQUE_ID => values.unique_id.replace(value).is_some(),
+            CRC32C => {
+                verify(header, start, value)?;
+                std::mem::replace(&mut checked, true)
+            }
             _ => false,
         };
         if twice {
@@ -232,8 +247,22 @@ fn parse_values(mut rest: &[u8], mut offset: usize) -> Result<Values<'_>, Header
         if matches!(kind, ALPN | AUTHORITY | UNIQUE_ID) {
             check_length(kind, value)?;
         }
-        rest = after;
-        offset += 3 + length;
+        offset = start + length;
     }
     Ok(values)
+}
+
+/// Compares the checksum at `start` with that of the whole header in which its own four
+/// bytes are zero.
+fn verify(header: &[u8], start: usize, value: &[u8]) -> Result<(), HeaderError> {
+    let length = value.len();
+    let found = <[u8; 4]>::try_from(value).map_err(|_| HeaderError::ChecksumLength { length })?;
+    let found = u32::from_be_bytes(found);
+    let (before, after) = (&header[..start], &header[start + length..]);
+    let computed = checksum(&[before, &[0; 4], after]);
+    if found == computed {
+        Ok(())
+    } else {
+        Err(HeaderError::Checksum { found, computed })
+    }
 }

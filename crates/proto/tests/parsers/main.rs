@@ -7,6 +7,7 @@ mod client_hello_extensions;
 mod client_hello_fields;
 mod client_hello_properties;
 mod corpus;
+mod hashed_name;
 mod hostname;
 mod properties;
 mod proxy_header;

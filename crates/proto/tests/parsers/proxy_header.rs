@@ -353,7 +353,7 @@ fn version_2_passes_over_what_it_need_not_know() {
     let header = complete(&unix);
     assert_eq!(
         (header.origin, header.values.authority),
-        (Origin::Unknown, Some(""))
+        (Origin::Unix, Some(""))
     );
     let local = v2(&[0x20, 0x99, 0, 3, 0xff, 0xff, 0xff]);
     let header = complete(&local);
@@ -371,6 +371,38 @@ fn version_2_passes_over_what_it_need_not_know() {
     );
 }
 
+#[test]
+fn a_unix_origin_stays_one_in_version_2() {
+    let bytes = binary(&Origin::Unix, &Values::default());
+    assert_eq!(bytes.len(), 16 + 216);
+    assert_eq!(complete(&bytes).origin, Origin::Unix);
+    assert_eq!(line(&Origin::Unix), "PROXY UNKNOWN\r\n");
+    properties::proxy_header(&bytes);
+}
+
+#[test]
+fn a_checksum_is_verified_where_one_stands() {
+    // The sum over these bytes, computed by an implementation that is not ours.
+    let fixed = [0x21, 0x11, 0, 24, 192, 0, 2, 1, 192, 0, 2, 2, 0, 1, 0, 2];
+    let checked = [3, 0, 4, 0xca, 0x5c, 0x80, 0x35, 2, 0, 2, b'a', b'b'];
+    let right = v2(&[&fixed[..], &checked].concat());
+    let header = complete(&right);
+    assert_eq!(header.origin, addresses("192.0.2.1:1", "192.0.2.2:2"));
+    assert_eq!(header.values.authority, Some("ab"));
+    properties::proxy_header(&right);
+    for place in 16..right.len() {
+        let mut wrong = right.clone();
+        wrong[place] ^= 1;
+        assert!(parse(&wrong).is_err(), "byte {place} changed unnoticed");
+        properties::proxy_header(&wrong);
+    }
+    let short = v2(&[0x21, 0, 0, 6, 3, 0, 3, 0, 0, 0]);
+    assert_eq!(
+        parse(&short),
+        Err(HeaderError::ChecksumLength { length: 3 })
+    );
+}
+
 fn socket_address() -> impl Strategy<Value = SocketAddr> {
     let ip = prop_oneof![
         any::<[u8; 4]>().prop_map(|octets| IpAddr::from(Ipv4Addr::from(octets))),
@@ -384,6 +416,7 @@ fn origin() -> impl Strategy<Value = Origin> {
     prop_oneof![
         1 => Just(Origin::Local),
         1 => Just(Origin::Unknown),
+        1 => Just(Origin::Unix),
         6 => (socket_address(), socket_address())
             .prop_map(|(client, server)| Origin::Proxied(Addresses { client, server })),
     ]

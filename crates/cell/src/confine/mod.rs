@@ -1,4 +1,13 @@
-//! What the processes that stay give up: taken over, they must be worth nothing.
+//! What the processes that stay give up: taken over, they must be worth nothing. And, in the
+//! modules below, what the application's process gives up before it is the application.
+
+pub mod check;
+pub mod effect;
+pub mod labels;
+pub mod landlock;
+pub mod limits;
+pub mod proc;
+pub mod system_calls;
 
 use cloister_sys::capabilities;
 use rustix::io::Errno;

@@ -1,13 +1,23 @@
 //! Places that take connections, and how to reach them.
+//!
+//! A Unix socket connects at once or not at all. What lies beyond a network is [`Remote`]: it
+//! has one or several addresses, and connecting to them takes time.
+
+pub mod address;
+pub mod remote;
+pub mod text;
+mod unix;
 
 use std::fmt;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
-use cloister_proto::messages::door;
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+use cloister_proto::messages::door::{self, Balance};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
-use rustix::process::fchdir;
+use rustix::net::{SocketAddrUnix, SocketType};
+
+pub use remote::Remote;
+pub(crate) use unix::connect_unix;
 
 /// Why a target did not take a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,11 +28,34 @@ pub enum ConnectError {
     NoHost(Errno),
     /// The host has no socket, nobody listens on it, or the door may not use it.
     NoTarget(Errno),
+    /// A symbolic link leads to what its owner does not own.
+    Link {
+        /// The link's owner.
+        owner: u32,
+        /// The owner of what it leads to.
+        target: u32,
+    },
+    /// Somebody else listens than the socket's owner, and it cannot be told whether that is
+    /// meant.
+    Listener {
+        /// The socket's owner.
+        owner: u32,
+        /// The user who listens.
+        listener: u32,
+    },
+    /// The target takes handed-off connections only, and this one's first bytes are gone
+    /// from its socket.
+    NoRelay,
     /// The door itself lacks something.
     Local(Errno),
 }
 
 impl ConnectError {
+    /// Whether another try a little later may succeed: what the door lacks comes back.
+    pub(crate) const fn passes(self) -> bool {
+        matches!(self, Self::Busy | Self::Local(_))
+    }
+
     /// What a failed system call on the way to the target's socket means.
     pub(crate) const fn at_target(error: Errno) -> Self {
         match error {
@@ -36,7 +69,7 @@ impl ConnectError {
 }
 
 /// A target in the form in which it is connected to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Target {
     /// A Unix socket whose path or abstract name fits an address (unix(7): 108 bytes).
     Unix(SocketAddrUnix, String),
@@ -47,6 +80,8 @@ pub enum Target {
         /// The socket's name in it.
         name: SocketAddrUnix,
     },
+    /// One beyond a network, or beyond a virtual machine's border.
+    Remote(Arc<Remote>),
 }
 
 impl Target {
@@ -55,7 +90,7 @@ impl Target {
     /// # Errors
     ///
     /// What is wrong with it, for a person.
-    pub fn new(target: &door::Target) -> Result<Self, String> {
+    pub fn new(target: &door::Target, balance: Balance) -> Result<Self, String> {
         match target {
             door::Target::UnixAbstract { name } => {
                 let address = SocketAddrUnix::new_abstract_name(name.as_bytes());
@@ -79,31 +114,31 @@ impl Target {
                     name,
                 })
             }
+            remote => Remote::new(remote, balance).map(Arc::new).map(Self::Remote),
         }
     }
 
-    /// Connects without blocking. The calling thread must have a working directory of its
-    /// own ([`cloister_sys::threads::unshare_filesystem_attributes`]).
+    /// Connects to a Unix socket without blocking; for others see [`Target::remote`]. The
+    /// calling thread must have a working directory of its own
+    /// ([`cloister_sys::threads::unshare_filesystem_attributes`]).
     ///
     /// # Errors
     ///
-    /// [`ConnectError`]; a path that leads nowhere is `NoTarget`.
-    pub fn connect(&self) -> Result<OwnedFd, ConnectError> {
+    /// [`ConnectError`]; a path that leads nowhere is `NoTarget`, as is a remote target.
+    pub fn connect(&self, kind: SocketType) -> Result<OwnedFd, ConnectError> {
         match self {
-            Self::Unix(address, _) => connect_unix(address),
-            Self::Long { folder, name } => {
-                let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-                let folder = openat2(
-                    CWD,
-                    folder.as_str(),
-                    flags,
-                    Mode::empty(),
-                    ResolveFlags::NO_MAGICLINKS,
-                )
-                .map_err(ConnectError::at_target)?;
-                fchdir(&folder).map_err(ConnectError::at_target)?;
-                connect_unix(name)
-            }
+            Self::Unix(address, _) => connect_unix(address, kind),
+            Self::Long { folder, name } => unix::connect_in(folder, name, kind),
+            Self::Remote(_) => Err(ConnectError::NoTarget(Errno::AFNOSUPPORT)),
+        }
+    }
+
+    /// The target, where connecting to it takes time.
+    #[must_use]
+    pub const fn remote(&self) -> Option<&Arc<Remote>> {
+        match self {
+            Self::Remote(remote) => Some(remote),
+            Self::Unix(..) | Self::Long { .. } => None,
         }
     }
 }
@@ -116,20 +151,7 @@ impl fmt::Display for Target {
                 let name = name.path_bytes().unwrap_or_default();
                 write!(formatter, "unix:{folder}/{}", String::from_utf8_lossy(name))
             }
-        }
-    }
-}
-
-/// A new non-blocking socket, connected: a Unix socket connects at once or not at all.
-pub(crate) fn connect_unix(address: &SocketAddrUnix) -> Result<OwnedFd, ConnectError> {
-    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
-        .map_err(ConnectError::Local)?;
-    loop {
-        match connect(&socket, address) {
-            Ok(()) => return Ok(socket),
-            Err(Errno::INTR) => {}
-            Err(error) => return Err(ConnectError::at_target(error)),
+            Self::Remote(remote) => remote.fmt(formatter),
         }
     }
 }
@@ -156,9 +178,9 @@ mod tests {
             let listener = UnixListener::bind("socket").expect("bound");
             std::env::set_current_dir("/").expect("the root");
             let text = folder.join("socket").display().to_string();
-            let target = Target::new(&path(&text)).expect("a target");
+            let target = Target::new(&path(&text), Balance::RoundRobin).expect("a target");
             assert_eq!(target.to_string(), format!("unix:{text}"));
-            target.connect().expect("connected");
+            target.connect(SocketType::STREAM).expect("connected");
             listener.accept().expect("accepted");
         })
         .join()
@@ -167,17 +189,20 @@ mod tests {
 
     #[test]
     fn relative_paths_and_overlong_names_are_refused() {
-        assert!(Target::new(&path("relative")).is_err());
+        assert!(Target::new(&path("relative"), Balance::RoundRobin).is_err());
         let name = format!("/tmp/{}", "n".repeat(120));
-        assert!(Target::new(&path(&name)).is_err());
+        assert!(Target::new(&path(&name), Balance::RoundRobin).is_err());
         let name = "n".repeat(108);
-        assert!(Target::new(&door::Target::UnixAbstract { name }).is_err());
+        assert!(Target::new(&door::Target::UnixAbstract { name }, Balance::RoundRobin).is_err());
     }
 
     #[test]
     fn nothing_there_is_no_target() {
-        let target = Target::new(&path("/nonexistent/socket")).expect("a target");
-        let error = target.connect().expect_err("nothing there");
+        let target =
+            Target::new(&path("/nonexistent/socket"), Balance::RoundRobin).expect("a target");
+        let error = target
+            .connect(SocketType::STREAM)
+            .expect_err("nothing there");
         assert_eq!(error, ConnectError::NoTarget(Errno::NOENT));
     }
 }
