@@ -4,6 +4,7 @@ Layers, lowest first; a module imports only from layers below its own:
 
 ``model``     frozen values, no I/O
 ``processes``, ``wire``      what both programs' drivers share: pipes, and the JSON
+``handoff``   receives connections; the one module that applications import
 ``hosts``     hostnames in their canonical form
 ``config``    text to ``model.snapshot.Snapshot``
 ``sockets``, ``door``, ``cells``   one side of the system each

@@ -1,11 +1,12 @@
 """What the drivers of both programs share: files in memory, pipes, a careful end."""
 
 import asyncio
+import contextlib
 import fcntl
 import os
-from asyncio.subprocess import Process
-from collections.abc import Iterable
-from typing import SupportsIndex
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Protocol, SupportsIndex
 
 SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 """memfd_create(2): whoever gets the descriptor can only read the content."""
@@ -76,7 +77,21 @@ async def connect_reader(reader: asyncio.StreamReader, descriptor: int) -> async
     return transport
 
 
-async def end(process: Process) -> int:
+class Endable(Protocol):
+    """A process that can be killed and waited for."""
+
+    @property
+    def returncode(self) -> int | None:
+        """Its exit status once it has ended."""
+
+    def kill(self) -> None:
+        """SIGKILL."""
+
+    async def wait(self) -> int:
+        """Its exit status."""
+
+
+async def end(process: Endable) -> int:
     """Kills ``process`` where it still runs, and returns its status.
 
     Goes on when the caller is cancelled meanwhile, so that no zombie stays; the
@@ -90,3 +105,26 @@ async def end(process: Process) -> int:
     except asyncio.CancelledError:
         await waiting
         raise
+
+
+def descendants(pid: int) -> list[int]:
+    """A process and all below it, as far as they can be seen (proc_pid_task(5))."""
+    found = []
+    ahead = [pid]
+    while ahead:
+        found.append(ahead.pop())
+        with contextlib.suppress(OSError):  # it has ended
+            for thread in Path(f"/proc/{found[-1]}/task").iterdir():
+                ahead += map(int, (thread / "children").read_text().split())
+    return found
+
+
+def open_sockets(pids: Iterable[int]) -> Iterator[int]:
+    """The inodes of the sockets that these processes have open, as far as they can be seen."""
+    for pid in pids:
+        with contextlib.suppress(OSError):  # it has ended, or is another user's
+            for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+                with contextlib.suppress(OSError):  # it was closed meanwhile
+                    target = str(descriptor.readlink())
+                    if target.startswith("socket:["):
+                        yield int(target[8:-1])

@@ -32,10 +32,12 @@ class Bounds:
     last: int
 
 
+U8 = Annotated[int, Bounds(0, 2**8 - 1)]
 U16 = Annotated[int, Bounds(0, 2**16 - 1)]
 U32 = Annotated[int, Bounds(0, 2**32 - 1)]
 U64 = Annotated[int, Bounds(0, 2**64 - 1)]
 I32 = Annotated[int, Bounds(-(2**31), 2**31 - 1)]
+I64 = Annotated[int, Bounds(-(2**63), 2**63 - 1)]
 
 
 @dataclass(frozen=True, slots=True)

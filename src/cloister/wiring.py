@@ -4,108 +4,399 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from cloister.apps.certificates import Certificates
+from cloister.apps.changes import Place, places
+from cloister.apps.configuration import RunningConfiguration
 from cloister.apps.endpoints import Endpoints
+from cloister.apps.front_door import DRAIN_TIMEOUT
+from cloister.apps.holder import Holder
+from cloister.apps.kept import Kept
 from cloister.apps.logs import Level, LogEvent, Sink
 from cloister.apps.runtime import RuntimeDirectory
+from cloister.apps.service_manager import ServiceManager
 from cloister.apps.supervisor import Supervisor, describe_route
-from cloister.cells.identity import IdentityStore
+from cloister.cells.cgroups.groups import ControlGroups, control_groups
+from cloister.cells.identity import Freed, IdentityStore
+from cloister.cells.users import app_identity, named_identity
+from cloister.config.accepted import AcceptedStore
 from cloister.control.api import application
 from cloister.control.server import ControlServer
-from cloister.model.app import SelfSignedTls
-from cloister.model.errors import CloisterError
+from cloister.model.app import App, SelfSignedTls
+from cloister.model.configuration import Start
+from cloister.model.errors import CloisterError, ConfigError
 from cloister.model.isolation import HostIdentity
-from cloister.model.listener import TcpAddress
+from cloister.model.listener import TcpAddress, UnixAddress
 from cloister.model.route import ServerNameRoute
 from cloister.model.snapshot import Snapshot
+from cloister.observe import metrics
+from cloister.observe.gateway_program import IDENTITY as GATEWAY_IDENTITY
+from cloister.observe.gateway_program import MetricsGateway
+from cloister.sockets.passed import PassedSockets
 
+_DYING = 15.0
+"""Seconds that processes have to end whose supervisor was killed, where nothing keeps them."""
+T = TypeVar("T")
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-async def run(snapshot: Snapshot, sink: Sink) -> None:
+async def run(start: Start, sink: Sink) -> None:
     """Run until SIGTERM or SIGINT, then stop and leave nothing behind. A second signal
     stops without waiting for anybody. Raises :class:`CloisterError` where it cannot begin.
     """
+    _watch_children()
+    # First thing: what is opened before would be taken for passed.
+    passed = PassedSockets()
+    snapshot = start.snapshot
+    for remark in start.remarks:
+        _say(sink, remark, Level.WARNING)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.callback(passed.close)
+        stop = stack.enter_context(_signals(sink))
+        manager = ServiceManager()
+        stack.callback(manager.close)
+        runtime = RuntimeDirectory(snapshot.paths.runtime)
+        stack.callback(runtime.close)
+        identities = _Identities(snapshot, sink)
+        door = identities.door
+        identities.retain(snapshot.apps)
+        groups = control_groups(snapshot.paths)
+        certificates = await _certificates(snapshot, sink)
+        holder = Holder(snapshot.paths.holder_socket, lambda text: _say(sink, text, Level.WARNING))
+        kept = Kept(holder, await holder.begin())
+        endpoints = Endpoints(snapshot.paths, door, kept)
+        store = AcceptedStore(snapshot.paths.accepted)
+        premises = _Premises(holder, kept, endpoints, store, groups)
+        if not kept.anything:
+            _clear(groups, sink)
+        stack.push_async_callback(premises.leave)
+        await premises.occupy(snapshot, passed, identities.identify)
+        shelf = _Shelf(endpoints, manager)
+        shelf.forget(passed.close())
+        shelf.fill()
+        if os.geteuid() == 0 and (closed := closed_to(snapshot.paths.runtime, door)):
+            _say(sink, f"the door (user {door.uid}) may not pass {closed}", Level.WARNING)
+        if not start.stored:
+            store.write(start.accepted)
+        supervisor = Supervisor(
+            snapshot,
+            endpoints,
+            door,
+            certificates,
+            sink,
+            identify=identities.identify,
+            retain=identities.retain,
+            groups=groups,
+            kept=kept,
+        )
+        gateway = await premises.bind(partial(_gateway, snapshot, door, supervisor, sink))
+        stack.callback(gateway.close)
+        on_change = _after_change(shelf, gateway, supervisor)
+        configuration = RunningConfiguration(start.accepted, store, supervisor, on_change)
+        stop.on_second = supervisor.force
+        control = _control(snapshot, supervisor, configuration, sink)
+        gateway.start()
+        premises.begin()
+        try:
+            care = _Care(supervisor, configuration, manager, sink)
+            stop.on_hangup = care.reload
+            await _live(snapshot, endpoints, sink, stop.requested, care)
+        finally:
+            await gateway.stop()
+            await control.close()
+
+
+def _control(
+    snapshot: Snapshot, supervisor: Supervisor, configuration: RunningConfiguration, sink: Sink
+) -> ControlServer:
+    """The control API, which answers from now on."""
+    api = application(supervisor, configuration)
+    control = ControlServer(snapshot.paths.control_socket, api, sink, snapshot.control)
+    control.start()
+    return control
+
+
+def _watch_children() -> None:
     if sys.version_info < (3, 12):
         # Else a thread waits for each child (asyncio.ThreadedChildWatcher); a pidfd, which
         # later versions use by themselves, needs none.
         watcher = asyncio.PidfdChildWatcher()
         watcher.attach_loop(asyncio.get_running_loop())
         asyncio.set_child_watcher(watcher)
-    with contextlib.ExitStack() as stack:
-        stop = stack.enter_context(_signals(sink))
-        runtime = RuntimeDirectory(snapshot.paths.runtime)
-        stack.callback(runtime.close)
-        door, identities = _identities(snapshot)
-        certificates = await _certificates(snapshot, sink)
-        endpoints = Endpoints(snapshot.paths, door)
-        stack.callback(endpoints.close)
-        endpoints.bind_listeners(snapshot.listeners)
-        for app in snapshot.apps:
-            endpoints.add_app(app, identities[app.name])
-        if os.geteuid() == 0 and (closed := closed_to(snapshot.paths.runtime, door)):
-            _say(sink, f"the door (user {door.uid}) may not pass {closed}", Level.WARNING)
-        supervisor = Supervisor(snapshot, endpoints, door, certificates, sink)
-        stop.on_second = supervisor.force
-        control = ControlServer(snapshot.paths.control_socket, application(supervisor), sink)
-        control.start()
-        try:
-            await _live(snapshot, supervisor, endpoints, sink, stop.requested)
-        finally:
-            await control.close()
+
+
+def _gateway(
+    snapshot: Snapshot, door: HostIdentity, supervisor: Supervisor, sink: Sink
+) -> MetricsGateway:
+    """With an id of its own, where there are ids to give."""
+
+    def identify() -> HostIdentity | None:
+        if os.geteuid() != 0:
+            return None
+        return IdentityStore(snapshot.paths.identities, snapshot.ids).acquire(GATEWAY_IDENTITY)
+
+    async def own_metrics() -> str:
+        return metrics.text(await supervisor.status())
+
+    return MetricsGateway(snapshot, identify, door, own_metrics, sink)
+
+
+def _after_change(
+    shelf: "_Shelf", gateway: MetricsGateway, supervisor: Supervisor
+) -> Callable[[], None]:
+    """What follows another configuration."""
+
+    def follow() -> None:
+        shelf.fill()
+        gateway.adopt(supervisor.snapshot)
+
+    return follow
 
 
 async def _live(
-    snapshot: Snapshot,
-    supervisor: Supervisor,
-    endpoints: Endpoints,
-    sink: Sink,
-    stop: asyncio.Event,
+    snapshot: Snapshot, endpoints: Endpoints, sink: Sink, stop: asyncio.Event, care: "_Care"
 ) -> None:
+    supervisor = care.supervisor
     starting = asyncio.create_task(supervisor.start())
     stopping = asyncio.create_task(stop.wait())
     try:
         await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
         if starting.done():
             _announce(snapshot, endpoints, starting.result(), sink)
-            _notify("READY=1")
+            care.begin()
             await stopping
-        _notify("STOPPING=1")
+        care.end()
         _say(sink, "stopping")
     finally:
+        care.cancel()
         stopping.cancel()
         starting.cancel()
         await supervisor.stop()
     _say(sink, "stopped")
 
 
-def _identities(snapshot: Snapshot) -> tuple[HostIdentity, dict[str, HostIdentity]]:
-    """The door's ids and each application's."""
-    store = IdentityStore(snapshot.paths.identities, snapshot.ids)
-    door = store.door
-    if os.geteuid() == 0 and snapshot.door.user is not None:
-        door = _user(snapshot.door.user)
-    return door, {app.name: store.acquire(app.name) for app in snapshot.apps}
+class _Premises:
+    """What a supervisor has and leaves: to nobody where it stops, to the next one where it
+    does not even begin and the last one has left something."""
+
+    def __init__(
+        self,
+        holder: Holder,
+        kept: Kept,
+        endpoints: Endpoints,
+        store: AcceptedStore,
+        groups: ControlGroups,
+    ) -> None:
+        self._groups = groups
+        self._holder = holder
+        self._kept = kept
+        self._endpoints = endpoints
+        self._store = store
+        self._inherited = kept.anything
+        self._patient = store.running
+        self._begun = False
+
+    async def occupy(
+        self,
+        snapshot: Snapshot,
+        passed: PassedSockets,
+        identify: Callable[[App], HostIdentity],
+    ) -> None:
+        """Bind everything, or take over what is there. Raises :class:`CloisterError`."""
+        endpoints = self._endpoints
+        for place, listener in places(snapshot.listeners):
+            await self.bind(partial(endpoints.bind, place, listener, passed))
+        for app in snapshot.apps:
+            await self.bind(partial(endpoints.add_app, app, identify(app)))
+        for left in self._kept.take_sockets():
+            left.remove()
+
+    async def bind(self, bind: Callable[[], T]) -> T:
+        """Bind something. Where the last supervisor was killed, whoever still has a socket of
+        it that is not kept is about to end."""
+        deadline = time.monotonic() + _DYING
+        while True:
+            try:
+                return bind()
+            except CloisterError:
+                if not self._patient or time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(0.05)
+
+    def begin(self) -> None:
+        """Everything is there: from now on it ends with a stop."""
+        self._store.begin()
+        self._begun = True
+
+    async def leave(self) -> None:
+        """Give back, or leave, everything."""
+        if self._inherited and not self._begun:
+            self._kept.leave()
+            self._endpoints.release()
+            self._holder.detach()
+            return
+        self._groups.close()
+        self._endpoints.close()
+        if self._begun:
+            self._store.end()
+        await self._holder.end()
 
 
-def _user(name: str) -> HostIdentity:
-    import pwd  # noqa: PLC0415 - only where a name is configured
+class _Care:
+    """What goes on while everything runs: reloads, and the watchdog of the supervisor's own
+    supervisor."""
 
-    try:
-        entry = pwd.getpwuid(int(name)) if name.isdecimal() else pwd.getpwnam(name)
-    except KeyError as error:
-        if name.isdecimal():
-            return HostIdentity(int(name), int(name))
-        raise CloisterError(
-            f"there is no user {name!r} to run the door as",
-            hint="make it, or correct `user` in [door]",
-        ) from error
-    return HostIdentity(entry.pw_uid, entry.pw_gid)
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        configuration: RunningConfiguration,
+        manager: ServiceManager,
+        sink: Sink,
+    ) -> None:
+        self.supervisor = supervisor
+        self._configuration = configuration
+        self._manager = manager
+        self._sink = sink
+        self._watch: asyncio.Task[None] | None = None
+        self._reloading: asyncio.Task[None] | None = None
+
+    def begin(self) -> None:
+        """Everything had its first chance."""
+        self._manager.ready("serving")
+        if self._manager.watchdog is not None:
+            self._watch = asyncio.create_task(self._answer_watchdog(self._manager.watchdog))
+
+    def end(self) -> None:
+        """A stop was asked for."""
+        apps = self.supervisor.snapshot.apps
+        longest = max((app.stop_timeout for app in apps), default=0.0)
+        self._manager.stopping(DRAIN_TIMEOUT + longest + 10.0, "stopping")
+
+    def cancel(self) -> None:
+        """Nothing goes on."""
+        for task in (self._watch, self._reloading):
+            if task is not None:
+                task.cancel()
+
+    def reload(self) -> None:
+        """Take what is on the disk by now, unless that is under way: the configuration file,
+        where somebody has edited it, and the door's program."""
+        if self._reloading is None or self._reloading.done():
+            self._reloading = asyncio.create_task(self._reload())
+
+    async def _reload(self) -> None:
+        self._manager.reloading()
+        status = "serving"
+        try:
+            await self._reread()
+            await self.supervisor.replace_door()
+        except ConfigError as error:
+            status = f"serving; the configuration file was refused: {error}"
+            for problem in error.problems:
+                details = [
+                    f"{name}: {text}"
+                    for name, text in (("why", problem.why), ("next", problem.hint))
+                    if text
+                ]
+                message = f"{problem.where}: {problem.what}"
+                event = LogEvent("cloister", message, Level.ERROR, tuple(details))
+                self._sink.emit(event)
+            _say(self._sink, f"the configuration stays as it is: {error}", Level.ERROR)
+        except CloisterError as error:
+            status = f"serving; not everything was reloaded: {error}"
+            why = f" ({error.why})" if error.why else ""
+            _say(self._sink, f"not everything was reloaded: {error}{why}", Level.ERROR)
+        self._manager.ready(status)
+
+    async def _reread(self) -> None:
+        accepted = await self._configuration.reread()
+        if accepted is not None:
+            _say(self._sink, f"the configuration file is in force: version {accepted.version}")
+
+    async def _answer_watchdog(self, period: float) -> None:
+        """A supervisor that hangs says nothing and is ended; a door that hangs is replaced by
+        the supervisor itself, which costs less."""
+        while True:
+            await asyncio.sleep(period)
+            if not await self.supervisor.door_answers(period / 2):
+                message = "a worker of the door does not answer: the door is ended"
+                _say(self._sink, message, Level.ERROR)
+                self.supervisor.restart_door()
+            self._manager.alive()
+
+
+class _Shelf:
+    """What the service manager keeps over a restart: the listening sockets, and none that no
+    listener names any more. A path is left out: its name goes when it is closed."""
+
+    def __init__(self, endpoints: Endpoints, manager: ServiceManager) -> None:
+        self._endpoints = endpoints
+        self._manager = manager
+        self._kept: dict[Place, str] = {}
+        self._number = 0
+
+    def fill(self) -> None:
+        """The endpoints' sockets have changed."""
+        places = self._endpoints.places
+        for place in [place for place in self._kept if place not in places]:
+            self._manager.forget(self._kept.pop(place))
+        for place, endpoint in places.items():
+            address = place.address
+            if place in self._kept or (isinstance(address, UnixAddress) and not address.abstract):
+                continue
+            self._kept[place] = f"{endpoint.listener}.{self._number}"
+            self._number += 1
+            self._manager.store(self._kept[place], endpoint.bound.socket)
+
+    def forget(self, names: Iterable[str]) -> None:
+        """Those are of no use any more."""
+        for name in names:
+            self._manager.forget(name)
+
+
+class _Identities:
+    """The door's ids, and what gives applications their own."""
+
+    def __init__(self, snapshot: Snapshot, sink: Sink) -> None:
+        self._sink = sink
+        self._store = IdentityStore(snapshot.paths.identities, snapshot.ids)
+        self.door = self._store.door
+        if os.geteuid() == 0 and snapshot.door.user is not None:
+            self.door = named_identity(snapshot.door.user, "the door")
+
+    def identify(self, app: App) -> HostIdentity:
+        """The host ids of an application. Raises :class:`CloisterError`."""
+        return app_identity(app, self._store.acquire)
+
+    def retain(self, apps: Iterable[App]) -> None:
+        """Only these have ids from now on. Says what belongs to those of others still."""
+        kept = tuple(apps)
+        writable = {bind.source for app in kept for bind in app.binds if bind.writable}
+        for freed in self._store.retain((app.name for app in kept), sorted(writable)):
+            _say_freed(freed, self._sink)
+
+
+def _say_freed(freed: Freed, sink: Sink) -> None:
+    """An application is configured no more: what it has left would be the next one's."""
+    message = f"is configured no more: its id {freed.uid} is kept for it"
+    level = Level.INFO
+    if freed.leftovers:
+        message += f", and still owns {', '.join(freed.leftovers)}"
+        level = Level.WARNING
+    sink.emit(LogEvent(freed.name, message, level))
+
+
+def _clear(groups: ControlGroups, sink: Sink) -> None:
+    """What an earlier supervisor of the same place has left is gone."""
+    for name in groups.clear():
+        message = "processes of an earlier supervisor were still there: they are ended"
+        sink.emit(LogEvent(name, message, Level.WARNING))
 
 
 async def _certificates(snapshot: Snapshot, sink: Sink) -> Certificates:
@@ -127,6 +418,7 @@ class _Stop:
         self.requested = asyncio.Event()
         """Set by the first signal."""
         self.on_second: Callable[[], None] = lambda: None
+        self.on_hangup: Callable[[], None] = lambda: None
 
     def signalled(self, name: str) -> None:
         """A stop signal has come."""
@@ -138,12 +430,13 @@ class _Stop:
 
 @contextlib.contextmanager
 def _signals(sink: Sink) -> Iterator[_Stop]:
-    """The stop signals set an event, for as long as the block runs; SIGHUP does nothing."""
+    """The stop signals set an event, for as long as the block runs."""
     loop = asyncio.get_running_loop()
     stop = _Stop(sink)
 
     def on_hangup() -> None:
-        _say(sink, "SIGHUP changes nothing: restart to use a changed configuration")
+        _say(sink, "SIGHUP: taking an edited configuration file, and replacing the door")
+        stop.on_hangup()
 
     for number in _STOP_SIGNALS:
         loop.add_signal_handler(number, stop.signalled, number.name)
@@ -215,18 +508,3 @@ def reach(host: str, address: TcpAddress) -> str:
 
 def _say(sink: Sink, message: str, level: Level = Level.INFO) -> None:
     sink.emit(LogEvent("cloister", message, level))
-
-
-def _notify(message: str) -> None:
-    """Tells the supervisor's own supervisor (sd_notify(3)), where it has one."""
-    address = os.environ.get("NOTIFY_SOCKET")
-    if not address:
-        return
-    if address.startswith("@"):
-        address = "\0" + address[1:]
-    # Best effort: to serve matters more than to have said so.
-    with (
-        contextlib.suppress(OSError),
-        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender,
-    ):
-        sender.sendto(message.encode(), address)

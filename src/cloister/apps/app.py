@@ -1,24 +1,35 @@
-"""One application as a program of ``cloister.apps.service``: makes its cell, hears it out."""
+"""One application as programs of ``cloister.apps.service``: makes its cells, hears them out."""
 
 import asyncio
 import contextlib
 import os
 import signal
+import socket
+import time
 from collections.abc import Callable, Iterator
 
 from cloister.apps.certificates import Certificates
 from cloister.apps.endpoints import AppEndpoint
-from cloister.apps.lines import LastLines, Line, PipeReader
-from cloister.apps.logs import LogEvent, Sink
-from cloister.apps.readiness import Notification, wait_accepting
+from cloister.apps.kept import Kept, LeftProcess, ProcessRecord, cell_digest
+from cloister.apps.logs import Sink
+from cloister.apps.output import AppLines, Output
+from cloister.apps.probes import Listening, Request, wait_accepting, wait_answering
+from cloister.apps.readiness import Notification, NotifySocket
+from cloister.apps.resources import Resources
 from cloister.cells.launch import CellProcess
 from cloister.cells.plan import build_cell
-from cloister.model.app import App, Credential, FileTls, Readiness, SelfSignedTls
-from cloister.processes import memory_file
-
-_END_OF_OUTPUT = 2.0
-"""Seconds that a pipe may stay open after the cell has ended. Nothing of the cell is left
-to hold it; this bounds the wait where something else does."""
+from cloister.cells.spec import Fence, Stdin
+from cloister.model.app import (
+    App,
+    CommandProgram,
+    Credential,
+    Endpoint,
+    FileTls,
+    Readiness,
+    SelfSignedTls,
+)
+from cloister.model.lifecycle import HttpProbe
+from cloister.processes import descendants, memory_file, open_sockets
 
 
 class AppProcess:
@@ -26,31 +37,61 @@ class AppProcess:
 
     def __init__(
         self,
-        app: App,
-        endpoint: AppEndpoint,
+        program: "AppProgram",
         cell: CellProcess,
-        output: "_Output",
-        notified: asyncio.Event,
+        output: Output,
+        ear: "_Ear",
+        keep: "_Keep",
     ) -> None:
-        """``notified`` is set once it has said ``READY=1``."""
-        self._app = app
-        self._endpoint = endpoint
+        self._program = program
+        self._keep = keep
         self._cell = cell
         self._output = output
-        self._notified = notified
+        self._ear = ear
 
     @property
     def pid(self) -> int:
         """Of ``cloister-cell`` outside the cell."""
         return self._cell.pid
 
+    @property
+    def requests(self) -> int | None:
+        """How many requests it answers now; ``None`` where it does not tell."""
+        return self._ear.requests
+
+    @property
+    def connections(self) -> int | None:
+        """How many connections it holds now; ``None`` where it does not tell."""
+        return self._ear.connections
+
+    def sockets(self) -> Iterator[int]:
+        """The inodes of the sockets that are open anywhere in its cell."""
+        return open_sockets(descendants(self.pid))
+
     async def wait_ready(self) -> None:
         """Returns when it serves, as the application's ``ready`` says."""
-        if self._app.ready is Readiness.NOTIFY:
-            await self._notified.wait()
+        if not self._keep.was_ready:
+            await self._become_ready()
+            self._keep.ready()
+
+    async def _become_ready(self) -> None:
+        ready = self._program.app.ready
+        if self._program.app.endpoint is Endpoint.STDIO:
+            return  # its connection was there before it
+        if ready is Readiness.NOTIFY:
+            await self._ear.ready.wait()
+            return
+        endpoint = self._program.endpoint
+        listening = Listening(
+            endpoint.listening.socket,
+            endpoint.path,
+            lambda inode: inode in self.sockets(),
+            lambda: self._program.live == {self},
+        )
+        if isinstance(ready, HttpProbe):
+            await wait_answering(listening, _request(self._program.app, ready))
         else:
-            listening = self._endpoint.listening
-            await wait_accepting(listening.socket, self._endpoint.path)
+            await wait_accepting(listening)
 
     def terminate(self) -> None:
         """SIGTERM, which ``cloister-cell`` passes on to the application."""
@@ -63,6 +104,9 @@ class AppProcess:
     async def wait(self) -> int:
         """The application's exit status, after its last line was read."""
         status = await self._cell.wait()
+        self._keep.end()
+        self._program.live.discard(self)
+        self._ear.close()
         await self._output.end()
         return status
 
@@ -72,51 +116,143 @@ class AppProcess:
 
 
 class AppProgram:
-    """Makes the processes of one application, one after the other."""
+    """Makes the processes of one application, each in a cell of its own."""
 
     def __init__(
-        self, app: App, endpoint: AppEndpoint, certificates: Certificates, sink: Sink
+        self,
+        app: App,
+        endpoint: AppEndpoint,
+        certificates: Certificates,
+        resources: Resources,
+        sink: Sink,
+        *,
+        kept: Kept | None = None,
     ) -> None:
+        """``kept`` is where processes are kept for a next supervisor; without it they end
+        with this one."""
+        self._kept = kept
+        self.left: list[LeftProcess] = []
+        """Processes of the last supervisor, which are taken before any is made."""
         self.app = app
-        self._endpoint = endpoint
+        self._resources = resources
+        self.endpoint = endpoint
         self._certificates = certificates
-        self._sink = sink
-        self._said_ready = asyncio.Event()
+        self._lines = AppLines(app, sink)
+        self.live: set[AppProcess] = set()
+        """Those that have not ended."""
         self.message: str | None = None
-        """What it last said of itself."""
-        if endpoint.notify is not None:
-            endpoint.notify.watch(self._notified)
+        """What one of them last said of itself."""
+        self.fences: tuple[Fence, ...] = ()
+        """What is in force around the newest of them."""
+        self.on_load: Callable[[], None] = lambda: None
+        """Called when one of them tells how much it has to do."""
 
-    async def launch(self) -> AppProcess:
-        """A process in a new cell. Raises :class:`CellError`, or :class:`CloisterError`."""
+    async def launch(self, number: int = 0) -> AppProcess:
+        """A process in a new cell. Of those that live at once each has another number.
+
+        Raises :class:`CellError`, or :class:`CloisterError`.
+        """
+        return await self._launch(number, None)
+
+    async def launch_for(self, connection: socket.socket, number: int) -> AppProcess:
+        """As :meth:`launch`, with a connection as standard input and output, which stays the
+        caller's."""
+        return await self._launch(number, connection)
+
+    async def _launch(self, number: int, connection: socket.socket | None) -> AppProcess:
         self.message = None
-        # Before the process is made: a quick one speaks before its launch is known to be over.
-        notified = self._said_ready = asyncio.Event()
-        notify = self._endpoint.notify
-        if notify is not None:
-            notify.forget()
+        while self.left:
+            left = self.left.pop(0)
+            if left.process.returncode is None:
+                return self._adopt(left, number)
         with self._credentials() as credentials, contextlib.ExitStack() as stack:
+            # Before the process is made: a quick one speaks before its launch is over.
+            ear = _Ear(self, self._notify_socket(number))
+            unheard = stack.enter_context(contextlib.ExitStack())
+            unheard.callback(ear.close)
             plan = build_cell(
                 self.app,
-                self._endpoint.identity,
-                self._endpoint.listening.socket,
+                self.endpoint.identity,
+                self.endpoint.listening.socket if connection is None else None,
                 credentials=credentials,
-                notify_socket=None if notify is None else notify.path,
+                notify_socket=ear.path,
+                stdin=Stdin.NULL if connection is None else Stdin.INHERIT,
+                groups=self._resources.application(self.app),
             )
             stack.callback(plan.close)
-            output = _Output(self.app.name, self._sink)
+            output = Output(self._lines, number)
             stack.callback(output.close_writers)
             try:
+                given = asyncio.subprocess.DEVNULL if connection is None else connection.fileno()
+                lifeline = None if self._kept is None else _pipe(stack)
                 cell = await CellProcess.start(
                     plan,
-                    stdin=asyncio.subprocess.DEVNULL,
-                    stdout=output.writers[0],
+                    stdin=given,
+                    stdout=output.writers[0] if connection is None else given,
                     stderr=output.writers[1],
+                    lifeline=lifeline and lifeline[0],
                 )
+                keep = self._keep(cell, output, ear, lifeline)
             except BaseException:
                 output.close()
                 raise
-        return AppProcess(self.app, self._endpoint, cell, output, notified)
+            unheard.pop_all()
+        self.fences = cell.fences
+        process = AppProcess(self, cell, output, ear, keep)
+        self.live.add(process)
+        return process
+
+    def _keep(
+        self, cell: CellProcess, output: Output, ear: "_Ear", lifeline: tuple[int, int] | None
+    ) -> "_Keep":
+        """Has a new process kept. Before that it ends with this supervisor."""
+        if self._kept is None or lifeline is None or cell.returncode is not None:
+            return _Keep(None, "", None)
+        endpoint = self.endpoint
+        record = ProcessRecord(
+            app=self.app.name,
+            cell=cell_digest(self.app),
+            listening=os.fstat(endpoint.listening.socket.fileno()).st_ino,
+            uid=endpoint.identity.uid,
+            gid=endpoint.identity.gid,
+            ready=False,
+            notify=ear.path,
+            fences=cell.fences,
+            group=cell.group,
+            since=int(time.time()),
+        )
+        # Nobody has reaped it: the number is still its own.
+        pidfd = os.pidfd_open(cell.pid)
+        try:
+            descriptors = [pidfd, *output.descriptors, lifeline[1], *ear.descriptors]
+            name = self._kept.store_process(record, cell.pid, descriptors)
+        finally:
+            os.close(pidfd)
+        return _Keep(self._kept, name, record)
+
+    def _adopt(self, left: LeftProcess, number: int) -> AppProcess:
+        """A process of the last supervisor goes on as one of this one's."""
+        notify = None
+        if left.notify is not None and left.record.notify is not None:
+            notify = NotifySocket.adopt(left.notify, left.record.notify, self.endpoint.identity)
+        ear = _Ear(self, notify)
+        output = Output(self._lines, number, left.output)
+        group = self._resources.application(self.app).known(left.record.group)
+        cell = CellProcess(left.process, self.app.name, left.record.fences, group)
+        self.fences = cell.fences
+        keep = _Keep(self._kept, left.name, left.record)
+        process = AppProcess(self, cell, output, ear, keep)
+        self.live.add(process)
+        return process
+
+    def _notify_socket(self, number: int) -> NotifySocket | None:
+        # The server for Python programs tells its load, too, whatever shows that it is ready.
+        if self.app.ready is not Readiness.NOTIFY and isinstance(self.app.program, CommandProgram):
+            return None
+        path = self.endpoint.notify_path(number)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)  # noqa: PTH108 - a text; left by a supervisor that was killed
+        return NotifySocket(path, self.endpoint.identity)
 
     @contextlib.contextmanager
     def _credentials(self) -> Iterator[tuple[Credential, ...]]:
@@ -137,51 +273,78 @@ class AppProgram:
                         sources.append(f"/proc/self/fd/{descriptor}")
                     yield Credential("tls.crt", sources[0]), Credential("tls.key", sources[1])
 
-    def _notified(self, notification: Notification) -> None:
-        if notification.status is not None:
-            self.message = notification.status
-        if notification.ready:
-            self._said_ready.set()
+
+class _Keep:
+    """What the next supervisor would know of one process."""
+
+    def __init__(self, kept: Kept | None, name: str, record: ProcessRecord | None) -> None:
+        self._kept = kept
+        self._name = name
+        self._record = record
+        self.was_ready = record is not None and record.ready
+        """Whether it serves already."""
+
+    def ready(self) -> None:
+        """It serves."""
+        if self._kept is not None and self._record is not None:
+            self._kept.process_ready(self._name, self._record)
+
+    def end(self) -> None:
+        """It has ended."""
+        if self._kept is not None:
+            self._kept.forget(self._name)
 
 
-class _Output:
-    """The two pipes of one process. Must be made on a running event loop."""
+def _pipe(stack: contextlib.ExitStack) -> tuple[int, int]:
+    """A pipe that is closed with the stack: reading end, writing end."""
+    reading, writing = os.pipe2(os.O_CLOEXEC)
+    stack.callback(os.close, reading)
+    stack.callback(os.close, writing)
+    return reading, writing
 
-    def __init__(self, name: str, sink: Sink) -> None:
-        self.last = LastLines()
-        self.writers: list[int] = []
-        self._readers: list[PipeReader] = []
-        for stream in ("stdout", "stderr"):
-            reading, writing = os.pipe2(os.O_CLOEXEC)
-            self.writers.append(writing)
-            self._readers.append(PipeReader(reading, self._teller(name, stream, sink)))
 
-    def _teller(self, name: str, stream: str, sink: Sink) -> Callable[[Line], None]:
-        def tell(line: Line) -> None:
-            self.last.add(line)
-            text = line.text
-            if line.dropped:
-                text += f" [{line.dropped} bytes more]"
-            sink.emit(LogEvent(name, text, fields={"event": "output", "stream": stream}))
+class _Ear:
+    """What one process has said of itself so far."""
 
-        return tell
+    def __init__(self, program: AppProgram, notify: NotifySocket | None) -> None:
+        self._program = program
+        self._notify = notify
+        self.ready = asyncio.Event()
+        self.requests: int | None = None
+        self.connections: int | None = None
+        if notify is not None:
+            notify.watch(self._notified)
 
-    def close_writers(self) -> None:
-        """Called once the process has its own copies; may be called twice."""
-        while self.writers:
-            os.close(self.writers.pop())
+    @property
+    def path(self) -> str | None:
+        """Where it listens to the process."""
+        return None if self._notify is None else self._notify.path
 
-    async def end(self) -> None:
-        """Returns when all was read, or the wait for it is over."""
-        try:
-            async with asyncio.timeout(_END_OF_OUTPUT):
-                for reader in self._readers:
-                    await reader.wait_end()
-        except TimeoutError:
-            pass
-        self.close()
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """That of its socket."""
+        return () if self._notify is None else (self._notify.fileno(),)
 
     def close(self) -> None:
-        """Reads no more."""
-        for reader in self._readers:
-            reader.close()
+        """Listen no more."""
+        if self._notify is not None:
+            self._notify.close()
+
+    def _notified(self, notification: Notification) -> None:
+        if notification.status is not None:
+            self._program.message = notification.status
+        if notification.connections is not None:
+            self.connections = notification.connections
+        if notification.requests is not None:
+            self.requests = notification.requests
+            self._program.on_load()
+        if notification.ready:
+            self.ready.set()
+
+
+def _request(app: App, probe: HttpProbe) -> Request:
+    """What shows that ``app`` serves. Whatever is reached by a name speaks TLS: the door has
+    the name from there."""
+    names = [host for host in app.hosts if not host.startswith("*")]
+    host = names[0] if names else f"{app.name}.localhost"
+    return Request(probe.path, host, app.tls is not None or bool(app.hosts), app.send_proxy)

@@ -1,8 +1,10 @@
 """A local certificate authority, for applications whose ``tls`` is ``self-signed``.
 
 The authority lives in ``<state>/authority``: ``ca.pem``, which clients may trust, and
-``ca.key``, which never leaves that folder. It can sign for the configured names alone
-(RFC 5280, section 4.2.1.10), so trusting it is not trusting it with the whole web.
+``ca.key``, which never leaves that folder. Where new names take another authority, the one
+before stays in ``ca.pem``: applications that run have leaves of it. It can sign for the
+configured names alone (RFC 5280, section 4.2.1.10), so trusting it is not trusting it with
+the whole web.
 Applications' own certificates and keys exist in memory only.
 
 Run as ``python -m cloister.apps.authority`` by ``cloister.apps.certificates``: it reads a
@@ -41,6 +43,8 @@ AUTHORITY_LIFE = timedelta(days=5 * 365)
 AUTHORITY_RENEWAL = timedelta(days=120)
 """An authority with less left is replaced: a leaf must not outlive it."""
 LEAF_LIFE = timedelta(days=90)
+EARLIER = 3
+"""Replaced authorities that stay in ``ca.pem``, behind the one that signs."""
 _CLOCK_SKEW = timedelta(hours=1)
 _LOCAL = "localhost"
 
@@ -82,7 +86,7 @@ class Authority:
                 return cls(certificate, key, str(directory / "ca.pem"))
             domains |= permitted
         certificate, key = _make_authority(domains, now)
-        _write(directory, certificate, key)
+        _write(directory, certificate, key, _earlier(directory, now))
         return cls(certificate, key, str(directory / "ca.pem"), replaced=existing is not None)
 
     def issue(self, hosts: Sequence[str], *, now: datetime | None = None) -> Leaf:
@@ -225,13 +229,29 @@ def _read(directory: Path) -> tuple[x509.Certificate, EllipticCurvePrivateKey] |
     return certificate, key
 
 
-def _write(directory: Path, certificate: x509.Certificate, key: EllipticCurvePrivateKey) -> None:
+def _earlier(directory: Path, now: datetime) -> list[x509.Certificate]:
+    """Authorities that are followed by another one: leaves that they have signed are in use
+    until their applications are restarted."""
+    try:
+        known = x509.load_pem_x509_certificates((directory / "ca.pem").read_bytes())
+    except (OSError, ValueError):
+        return []
+    return [one for one in known if one.not_valid_after_utc > now][:EARLIER]
+
+
+def _write(
+    directory: Path,
+    certificate: x509.Certificate,
+    key: EllipticCurvePrivateKey,
+    earlier: Iterable[x509.Certificate],
+) -> None:
 
     try:
         directory.mkdir(mode=0o755, parents=True, exist_ok=True)
         # Between the two a crash leaves a pair that does not match, which is made anew.
         _replace(directory / "ca.key", _private_pem(key), 0o600)
-        _replace(directory / "ca.pem", certificate.public_bytes(Encoding.PEM), 0o644)
+        bundle = b"".join(one.public_bytes(Encoding.PEM) for one in (certificate, *earlier))
+        _replace(directory / "ca.pem", bundle, 0o644)
     except OSError as error:
         raise _unusable(directory, error) from error
 

@@ -17,15 +17,20 @@ class BackoffPolicy:
     stable_after: float = 10.0
     """A program that was ready for so long has not failed in a row."""
     give_up_after: int | None = 20
-    """Restarts in a row after which none follows; ``None`` never gives up."""
+    """Failures within ``window`` after which no restart follows, however long the program
+    was ready between them; ``None`` never gives up."""
+    window: float = 600.0
 
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """Failures in a row so far."""
+    """The failures so far."""
 
     policy: BackoffPolicy = BackoffPolicy()
     failures: int = 0
+    """In a row."""
+    times: tuple[float, ...] = ()
+    """When the newest ones were: as many as may count within the window."""
 
     def failed(
         self, *, now: float, ready_since: float | None, chance: float
@@ -39,8 +44,12 @@ class Backoff:
         policy = self.policy
         stable = ready_since is not None and now - ready_since >= policy.stable_after
         failures = 1 if stable else self.failures + 1
-        following = replace(self, failures=failures)
-        if policy.give_up_after is not None and failures > policy.give_up_after:
+        times = self.times
+        if policy.give_up_after is not None:
+            times = (*(time for time in times if now - time < policy.window), now)
+            times = times[-policy.give_up_after :]
+        following = replace(self, failures=failures, times=times)
+        if policy.give_up_after is not None and len(times) >= policy.give_up_after:
             return following, None
         if failures == 1:
             return following, 0.0
@@ -51,4 +60,26 @@ class Backoff:
 
     def forgotten(self) -> "Backoff":
         """The state after a request to begin anew."""
-        return replace(self, failures=0)
+        return replace(self, failures=0, times=())
+
+
+class FailureRecord:
+    """The failures of programs that count together: the processes of one application."""
+
+    def __init__(self, policy: BackoffPolicy) -> None:
+        self.policy = policy
+        self._backoff = Backoff(policy)
+
+    @property
+    def counted(self) -> int:
+        """How many count within the window now."""
+        return len(self._backoff.times)
+
+    def failed(self, *, now: float, ready_since: float | None, chance: float) -> float | None:
+        """As :meth:`Backoff.failed`: the pause alone."""
+        self._backoff, pause = self._backoff.failed(now=now, ready_since=ready_since, chance=chance)
+        return pause
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self._backoff = self._backoff.forgotten()

@@ -73,13 +73,37 @@ class Certificates:
         """The newest leaf of an application, once :meth:`renew` has made one."""
         return self._leaves[app]
 
+    async def prepare(self, hosts: Mapping[str, tuple[str, ...]]) -> "Certificates":
+        """What follows where these are the names by application from now on: the leaves of
+        those whose names stay, new ones for the others. This one stays as it is. Raises
+        :class:`CloisterError`.
+        """
+        following = Certificates(self._folder, hosts)
+        following.path = self.path if hosts else None
+        kept = {app for app, names in hosts.items() if self._hosts.get(app) == names}
+        following._leaves = {app: self._leaves[app] for app in kept}
+        missing = [app for app in hosts if app not in kept]
+        if missing:
+            issued = await self._ask(Request(self._folder, tuple(hosts[app] for app in missing)))
+            following.path = issued.path
+            following._leaves |= zip(missing, issued.leaves, strict=True)
+        return following
+
+    def become(self, following: "Certificates") -> None:
+        """What was prepared is in force."""
+        vars(self).update(vars(following))
+
     async def renew(self) -> bool:
         """Make a new leaf for every application; whether clients have to trust a new
         authority from now on. Raises :class:`CloisterError`; the old leaves stay then.
         """
-        issued = await self._ask(Request(self._folder, tuple(self._hosts.values())))
+        hosts = self._hosts
+        issued = await self._ask(Request(self._folder, tuple(hosts.values())))
         self.path = issued.path
-        self._leaves = dict(zip(self._hosts, issued.leaves, strict=True))
+        leaves = dict(zip(hosts, issued.leaves, strict=True))
+        # The applications may have changed meanwhile.
+        current = {app for app, names in self._hosts.items() if hosts.get(app) == names}
+        self._leaves |= {app: leaf for app, leaf in leaves.items() if app in current}
         return issued.replaced
 
     async def _ask(self, request: Request) -> Issued:

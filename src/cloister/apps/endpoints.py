@@ -6,29 +6,54 @@ door is replaced, connections wait in the queue and none is refused.
 
 import contextlib
 import os
+import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cloister.apps.readiness import NotifySocket
-from cloister.model.app import App, Readiness
+from cloister.apps.changes import Place, places
+from cloister.apps.kept import Kept, LeftSocket, SocketRecord
+from cloister.model.app import App
 from cloister.model.errors import CloisterError
 from cloister.model.isolation import HostIdentity
-from cloister.model.listener import Listener, SocketOptions, UnixAddress
+from cloister.model.listener import Listener, UnixAddress
 from cloister.model.snapshot import Paths
-from cloister.sockets.bind import BoundSocket, bind_listener
+from cloister.sockets.bind import (
+    BoundSocket,
+    adopt_listener,
+    adopt_path_listener,
+    bind_listener,
+    bind_planned,
+)
+from cloister.sockets.passed import PassedSockets
+from cloister.sockets.plan import DirectoryPlan, PathPlan, plan_app, plan_path
 
 
 @dataclass(frozen=True, slots=True)
 class AppEndpoint:
-    """Where one application is reached, and where it reports."""
+    """Where one application is reached, and where its processes report."""
 
     path: str
     """Of its listening socket."""
     listening: BoundSocket
-    notify: NotifySocket | None
     identity: HostIdentity
     """The host ids that it runs under."""
+    version: int = 0
+    """Counted from 0: versions of one application run side by side for a while."""
+
+    def notify_path(self, number: int) -> str:
+        """Where one of its processes reports."""
+        folder = os.path.dirname(self.path)  # noqa: PTH120 - a text
+        return f"{folder}/notify-{self.version}-{number}"
+
+    def close(self, successor: "AppEndpoint | None" = None) -> None:
+        """Close and unlink what a successor does not go on with. May be called twice."""
+        if successor is None or self.listening is not successor.listening:
+            self.listening.close()
+        if successor is None:
+            folder = Path(self.path).parent
+            _remove_folder(folder)
+            _remove_folder(folder.parent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,64 +67,175 @@ class ListenerEndpoint:
 class Endpoints:
     """Owns the sockets and the folders made for them; :meth:`close` gives all back."""
 
-    def __init__(self, paths: Paths, door: HostIdentity) -> None:
-        """``door`` is whom the applications' sockets are open to."""
+    def __init__(self, paths: Paths, door: HostIdentity, kept: Kept | None = None) -> None:
+        """``door`` is whom the applications' sockets are open to. ``kept`` is where sockets
+        of a last supervisor are found, and kept for the next one."""
+        self._kept = kept
         self._paths = paths
         self._door = door
-        self._stack = contextlib.ExitStack()
-        self._listeners = self._stack.enter_context(contextlib.ExitStack())
-        self.listeners: list[ListenerEndpoint] = []
+        self._version = 0
+        self.places: dict[Place, ListenerEndpoint] = {}
         self.apps: dict[str, AppEndpoint] = {}
 
-    def bind_listeners(self, listeners: Iterable[Listener]) -> None:
-        """Bind every address. Raises what ``bind_listener`` raises."""
-        for listener in listeners:
-            for address in listener.addresses:
-                bound = bind_listener(address, listener.socket)
-                self._listeners.callback(bound.close)
-                self.listeners.append(ListenerEndpoint(listener.name, bound))
+    @property
+    def listeners(self) -> list[ListenerEndpoint]:
+        """Every bound address."""
+        return list(self.places.values())
+
+    def bind_listeners(self, listeners: Iterable[Listener], passed: PassedSockets) -> None:
+        """Bind every address, or take the socket that was passed for it. Raises what
+        ``bind_listener`` raises."""
+        for place, listener in places(listeners):
+            self.bind(place, listener, passed)
+
+    def bind(self, place: Place, listener: Listener, passed: PassedSockets) -> None:
+        """The same for one address."""
+        self.places[place] = self.open_listener(place, listener, passed)
+
+    def open_listener(
+        self, place: Place, listener: Listener, passed: PassedSockets | None = None
+    ) -> ListenerEndpoint:
+        """Bind one address, or take the socket that was passed for it. The caller enters it
+        in :attr:`places`, or closes it. Raises what ``bind_listener`` raises."""
+        bound = self._left_listener(place, listener)
+        if bound is None:
+            listening = None if passed is None else passed.take(place.address)
+            if listening is None:
+                bound = bind_listener(place.address, listener.socket)
+            else:
+                bound = adopt_listener(listening, place.address, listener.socket)
+        if self._kept is not None:
+            self._kept.store_listener(place, bound.socket, _record(bound))
+        return ListenerEndpoint(listener.name, bound)
+
+    def _left_listener(self, place: Place, listener: Listener) -> BoundSocket | None:
+        """The socket of the last supervisor."""
+        left = None if self._kept is None else self._kept.take_listener(place)
+        if left is None:
+            return None
+        address = place.address
+        if not (isinstance(address, UnixAddress) and not address.abstract):
+            return adopt_listener(left.socket, address, listener.socket)
+        return _adopt_path(left, plan_path(address.path, listener.socket))
+
+    def close_listener(self, place: Place, endpoint: ListenerEndpoint) -> None:
+        """Whoever connects from now on is refused."""
+        if self._kept is not None:
+            self._kept.forget_listener(place)
+            with contextlib.suppress(OSError):
+                # Copies of it close a moment later.
+                endpoint.bound.socket.shutdown(socket.SHUT_RDWR)
+        endpoint.bound.close()
+
+    def close_app(self, name: str, endpoint: AppEndpoint) -> None:
+        """Free an application's name; what waits in its queue is still served by those who
+        have its socket."""
+        if self._kept is not None:
+            self._kept.forget_app(name)
+        endpoint.listening.close()
 
     def add_app(self, app: App, identity: HostIdentity) -> AppEndpoint:
         """Make an application's folder and its sockets. Raises :class:`CloisterError`."""
-        path = self._paths.app_socket(app.name)
-        folder = Path(path).parent
-        self._make_folder(folder.parent, 0o711, gid=None)
-        # Only the door passes: the folder is a second fence around the socket's own mode.
-        self._make_folder(folder, 0o750, gid=self._door.gid)
-        options = SocketOptions(group=str(self._door.gid), mode=0o660)
-        listening = bind_listener(UnixAddress(path), options)
-        self._stack.callback(listening.close)
-        notify = None
-        if app.ready is Readiness.NOTIFY:
-            notify_path = folder / "notify"
-            # The lock on the runtime directory is ours: what stands here is left over.
-            notify_path.unlink(missing_ok=True)
-            notify = NotifySocket(str(notify_path), identity)
-            self._stack.callback(notify.close)
-        endpoint = AppEndpoint(path, listening, notify, identity)
-        self.apps[app.name] = endpoint
+        # The lock on the runtime directory is ours: what stands here is left over.
+        for left in Path(self._paths.app_socket(app.name)).parent.glob("notify*"):
+            left.unlink()
+        endpoint = self.apps[app.name] = self.make_app(app, identity)
+        self.keep_app(app.name)
         return endpoint
+
+    def keep_app(self, name: str) -> None:
+        """Have the socket of an application that is in :attr:`apps` kept for a next supervisor,
+        before anything runs on it."""
+        if self._kept is not None:
+            listening = self.apps[name].listening
+            self._kept.store_app(name, listening.socket, _record(listening))
+
+    def make_app(
+        self, app: App, identity: HostIdentity, former: AppEndpoint | None = None
+    ) -> AppEndpoint:
+        """The sockets of an application, or of its next version, which goes on with the
+        ``former`` listening socket where it can. The caller enters them in :attr:`apps`, or
+        closes them. Raises :class:`CloisterError`; nothing of it is left then.
+        """
+        plan = plan_app(self._paths, app, self._door)
+        with contextlib.ExitStack() as undo:
+            if former is None:
+                for directory in plan.directories:
+                    _make_folder(directory)
+                    undo.callback(_remove_folder, Path(directory.path))
+            left = self._left_app(app, plan.socket) if former is None else None
+            if left is not None:
+                listening = left
+                undo.callback(listening.close)
+            elif former is not None and former.listening.sequenced is plan.socket.sequenced:
+                listening = former.listening
+            else:
+                listening = bind_planned(plan, over=former.listening if former else None)
+                undo.callback(listening.close)
+                # As systemd would hand it over: a plain accept(2) waits.
+                listening.socket.setblocking(True)
+            undo.pop_all()
+        self._version += 1
+        return AppEndpoint(plan.socket.path, listening, identity, self._version)
+
+    def _left_app(self, app: App, plan: PathPlan) -> BoundSocket | None:
+        """The socket of the last supervisor, where it will do."""
+        left = None if self._kept is None else self._kept.take_app(app.name)
+        if left is None:
+            return None
+        if (left.socket.type == socket.SOCK_SEQPACKET) is not plan.sequenced:
+            left.socket.close()
+            return None
+        return _adopt_path(left, plan)
 
     def close_listeners(self) -> None:
         """From now on new clients are refused, not kept waiting."""
-        self._listeners.close()
+        for place, endpoint in self.places.items():
+            if self._kept is not None:
+                self._kept.forget_listener(place)
+            endpoint.bound.close()
 
     def close(self) -> None:
         """Close and unlink everything; may be called twice."""
-        self._stack.close()
+        self.close_listeners()
+        for name, endpoint in self.apps.items():
+            if self._kept is not None:
+                self._kept.forget_app(name)
+            endpoint.close()
 
-    def _make_folder(self, folder: Path, mode: int, gid: int | None) -> None:
-        try:
-            # Closed at first, so that nobody enters before owner and mode are right.
-            folder.mkdir(mode=0o700, exist_ok=True)
-            if gid is not None and os.geteuid() == 0:
-                os.chown(folder, -1, gid)
-            folder.chmod(mode)
-        except OSError as error:
-            raise CloisterError(
-                f"the folder {folder} cannot be made", why=os.strerror(error.errno or 0)
-            ) from error
-        self._stack.callback(_remove_folder, folder)
+    def release(self) -> None:
+        """Close, and leave everything to the next supervisor."""
+        for endpoint in self.places.values():
+            endpoint.bound.release()
+        for app in self.apps.values():
+            app.listening.release()
+        self.places, self.apps = {}, {}
+
+
+def _record(bound: BoundSocket) -> SocketRecord:
+    device, inode = bound.file or (0, 0)
+    return SocketRecord(str(bound.address), device, inode)
+
+
+def _adopt_path(left: LeftSocket, plan: PathPlan) -> BoundSocket | None:
+    bound = None if left.file is None else adopt_path_listener(left.socket, plan, left.file)
+    if bound is None:
+        left.socket.close()
+    return bound
+
+
+def _make_folder(plan: DirectoryPlan) -> None:
+    folder = Path(plan.path)
+    try:
+        # Closed at first, so that nobody enters before owner and mode are right.
+        folder.mkdir(mode=0o700, exist_ok=True)
+        if plan.group is not None and os.geteuid() == 0:
+            os.chown(folder, -1, plan.group)
+        folder.chmod(plan.mode)
+    except OSError as error:
+        raise CloisterError(
+            f"the folder {folder} cannot be made", why=os.strerror(error.errno or 0)
+        ) from error
 
 
 def _remove_folder(folder: Path) -> None:

@@ -43,6 +43,14 @@ class LineSplitter:
         self._take(rest)
         return lines
 
+    def skip(self, received: bytes) -> None:
+        """Passes over these bytes and all lines that they complete, looking at none."""
+        _, broken, rest = received.rpartition(b"\n")
+        if broken:
+            self._kept.clear()
+            self._dropped = 0
+        self._take(rest)
+
     def end(self) -> list[Line]:
         """The last line, where the stream ended inside one."""
         return [self._line()] if self._kept or self._dropped else []
@@ -67,7 +75,15 @@ class PipeReader:
     program which writes without pause delays nobody.
     """
 
-    def __init__(self, descriptor: int, on_line: Callable[[Line], None]) -> None:
+    def __init__(
+        self,
+        descriptor: int,
+        on_line: Callable[[Line], None],
+        admit: Callable[[int], int] | None = None,
+    ) -> None:
+        """``admit`` is asked how many of so many new lines are wanted; the others are read and
+        dropped, which costs next to nothing."""
+        self._admit = admit
         self._descriptor = descriptor
         self._on_line = on_line
         self._splitter = LineSplitter()
@@ -84,7 +100,12 @@ class PipeReader:
         if not received:
             self.close()
             return
-        for line in self._splitter.feed(received):
+        count = received.count(b"\n")
+        wanted = count if self._admit is None or not count else self._admit(count)
+        if count and not wanted:
+            self._splitter.skip(received)
+            return
+        for line in self._splitter.feed(received)[:wanted]:
             self._on_line(line)
 
     async def wait_end(self) -> None:

@@ -5,10 +5,10 @@ import queue
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TextIO
+from typing import Protocol, TextIO
 
 Value = str | int | float | bool | None | tuple[str, ...]
 """What a field of an event may hold."""
@@ -92,13 +92,25 @@ def as_json(event: LogEvent) -> str:
     return json.dumps(value) + "\n"
 
 
-class Sink:
-    """Writes events to a stream from a thread of its own.
+class Keeper(Protocol):
+    """Keeps the events of one source."""
 
-    The stream may block (a terminal at rest, a slow pipe): then events wait, up to
-    ``capacity`` characters, and further ones are lost and counted; the count is written as
-    soon as there is room. :meth:`emit` never blocks. :meth:`close` waits for the thread, at most
-    ``patience`` seconds.
+    alone: bool
+    """Whether they are kept here only, and not in the supervisor's own output as well."""
+
+    def keep(self, event: LogEvent) -> None:
+        """May block, for a while. Raises :class:`OSError`; the event is lost then."""
+
+    def close(self) -> None:
+        """Called when no more events come."""
+
+
+class Sink:
+    """Writes events to a stream, and those of some sources to where they are kept.
+
+    Stream and keepers have a thread each. Either may block (a terminal at rest, a slow disk):
+    then events wait, up to ``capacity`` characters of each source, and further ones are lost
+    and counted; the count is written as soon as there is room. :meth:`emit` never blocks.
     """
 
     def __init__(
@@ -107,54 +119,111 @@ class Sink:
         log_format: LogFormat = LogFormat.AUTO,
         *,
         width: int = 0,
-        capacity: int = 1024 * 1024,
+        capacity: int = 256 * 1024,
     ) -> None:
         self._stream = sys.stdout if stream is None else stream
         if log_format is LogFormat.AUTO:
             log_format = LogFormat.PLAIN if self._stream.isatty() else LogFormat.JSON
         self.log_format = log_format
         self.width = width
-        self._events: queue.SimpleQueue[LogEvent | None] = queue.SimpleQueue()
-        self._room = capacity
-        self._lost = 0
-        self._lock = threading.Lock()
-        self._thread = threading.Thread(target=self._write_all, name="log", daemon=True)
-        self._thread.start()
+        self._keepers: dict[str, Keeper] = {}
+        self._replaced: list[Keeper] = []
+        self._shown = _Outlet("log", self._show, capacity)
+        self._kept = _Outlet("kept log", self._keep, capacity)
+
+    def keep(self, source: str, keeper: Keeper | None) -> None:
+        """Has the events of a source kept from now on, or no longer. Owns the keeper."""
+        before = self._keepers.pop(source, None)
+        if keeper is not None:
+            self._keepers[source] = keeper
+        if before is not None:
+            # Closed by its own thread, after what waits for it.
+            self._kept.call(before.close)
 
     def emit(self, event: LogEvent) -> None:
         """Say something. May be called from any thread."""
-        with self._lock:
-            if self._room < _weight(event):
-                self._lost += 1
-                return
-            self._room -= _weight(event)
-        self._events.put(event)
+        keeper = self._keepers.get(event.source)
+        if keeper is None or not keeper.alone:
+            self._shown.put(event)
+        if keeper is not None:
+            self._kept.put(event)
 
     def close(self, patience: float = 2.0) -> None:
-        """Write what waits and stop; what the stream does not take in time is lost."""
-        self._events.put(None)
+        """Write what waits and stop; what is not taken in time is lost. Waits for each of the
+        two threads, at most ``patience`` seconds.
+        """
+        for keeper in self._keepers.values():
+            self._kept.call(keeper.close)
+        for outlet in (self._kept, self._shown):
+            outlet.close(patience)
+
+    def _show(self, event: LogEvent) -> None:
+        plainly = self.log_format is LogFormat.PLAIN
+        self._stream.write(plain(event, self.width) if plainly else as_json(event))
+        self._stream.flush()
+
+    def _keep(self, event: LogEvent) -> None:
+        keeper = self._keepers.get(event.source)
+        if keeper is not None:
+            keeper.keep(event)
+
+
+class _Outlet:
+    """A thread that writes events, with a bounded queue before it."""
+
+    def __init__(self, name: str, write: Callable[[LogEvent], None], capacity: int) -> None:
+        self._write = write
+        self._capacity = capacity
+        self._queue: queue.SimpleQueue[LogEvent | Callable[[], None] | None] = queue.SimpleQueue()
+        self._used: dict[str, int] = {}
+        self._lost: dict[str, int] = {}
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def put(self, event: LogEvent) -> None:
+        weight = _weight(event)
+        with self._lock:
+            used = self._used.get(event.source, 0)
+            if used + weight > self._capacity:
+                self._lost[event.source] = self._lost.get(event.source, 0) + 1
+                return
+            self._used[event.source] = used + weight
+        self._queue.put(event)
+
+    def call(self, action: Callable[[], None]) -> None:
+        self._queue.put(action)
+
+    def close(self, patience: float) -> None:
+        self._queue.put(None)
         self._thread.join(patience)
 
-    def _write_all(self) -> None:
-        while (event := self._events.get()) is not None:
-            self._write(event)
+    def _run(self) -> None:
+        while (item := self._queue.get()) is not None:
+            if not isinstance(item, LogEvent):
+                item()
+                continue
+            written = self._write_or_count(item, 1)
             with self._lock:
-                self._room += _weight(event)
-                lost, self._lost = self._lost, 0
+                self._used[item.source] -= _weight(item)
+                if not self._used[item.source]:
+                    del self._used[item.source]
+                lost = self._lost.pop(item.source, 0) if written else 0
             if lost:
                 message = f"{lost} log lines lost: their reader was too slow"
-                self._write(LogEvent("cloister", message, Level.WARNING, fields={"lost": lost}))
+                report = LogEvent(item.source, message, Level.WARNING, fields={"lost": lost})
+                self._write_or_count(report, lost)
 
-    def _write(self, event: LogEvent) -> None:
-        plainly = self.log_format is LogFormat.PLAIN
-        text = plain(event, self.width) if plainly else as_json(event)
+    def _write_or_count(self, event: LogEvent, lines: int) -> bool:
+        """Whether it was written; else so many lines are lost with it."""
         try:
-            self._stream.write(text)
-            self._stream.flush()
+            self._write(event)
         except (OSError, ValueError):
-            # The reader is gone (EPIPE) or the stream closed: serving goes on unheard.
+            # The reader is gone (EPIPE), the disk full, the stream closed: serving goes on.
             with self._lock:
-                self._lost += 1
+                self._lost[event.source] = self._lost.get(event.source, 0) + lines
+            return False
+        return True
 
 
 def _weight(event: LogEvent) -> int:

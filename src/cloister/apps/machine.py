@@ -25,6 +25,8 @@ class State(Enum):
 
     STOPPED = "stopped"
     """No process, and none to come."""
+    DORMANT = "dormant"
+    """No process; the first who needs one has it made."""
     SPAWNING = "spawning"
     """A process is being made."""
     STARTING = "starting"
@@ -33,6 +35,8 @@ class State(Enum):
     """A process serves."""
     BACKOFF = "backoff"
     """No process; the next one comes after a pause."""
+    ENDED = "ended"
+    """No process; it ended by itself, and only a request starts it again."""
     FAILED = "failed"
     """No process; it failed too often, and only a request starts it again."""
     WITHDRAWING = "withdrawing"
@@ -45,18 +49,26 @@ class State(Enum):
     """The process was asked to end, and another one follows."""
     RESTART_KILLING = "restart-killing"
     """The process was killed, and another one follows."""
+    RETIRING = "retiring"
+    """The process was asked to end because nobody needs it."""
+    RETIRE_KILLING = "retire-killing"
+    """The process was killed after nobody needed it any more."""
     ABORTING = "aborting"
     """The process was killed because it did not become ready in time."""
 
 
 class Event(Enum):
-    """What happens to a program: three requests and a force, the rest comes from actions."""
+    """What happens to a program: requests, whether it is needed; the rest comes from actions."""
 
     START_REQUESTED = "start requested"
     STOP_REQUESTED = "stop requested"
     RESTART_REQUESTED = "restart requested"
     FORCE_REQUESTED = "force requested"
     """Stop without waiting for the program's consent."""
+    DEMANDED = "demanded"
+    """Somebody needs it: a connection waits, or more serve than have the time."""
+    REST_REQUESTED = "rest requested"
+    """Nobody needs it."""
     SPAWNED = "spawned"
     SPAWN_FAILED = "spawn failed"
     BECAME_READY = "became ready"
@@ -65,6 +77,8 @@ class Event(Enum):
     STOP_TIMEOUT = "stop time-out"
     BACKOFF_ELAPSED = "back-off elapsed"
     GAVE_UP = "gave up"
+    LET_GO = "let go"
+    """It ended by itself, and is not to be started again for that."""
 
 
 class Action(Enum):
@@ -81,7 +95,8 @@ class Action(Enum):
     KILL = "kill"
     """SIGKILL; nothing of the program survives."""
     SCHEDULE_RESTART = "schedule restart"
-    """Ask the back-off policy; ends in ``BACKOFF_ELAPSED`` or ``GAVE_UP``."""
+    """Ask the restart and back-off policies; ends in ``BACKOFF_ELAPSED``, ``GAVE_UP``,
+    ``LET_GO`` or ``REST_REQUESTED``."""
     FORGET_FAILURES = "forget failures"
     """Begin the back-off anew: a person wants another try."""
     REPORT_READY = "report ready"
@@ -121,6 +136,8 @@ PROCESS_STATES = frozenset(
         State.KILLING,
         State.RESTARTING,
         State.RESTART_KILLING,
+        State.RETIRING,
+        State.RETIRE_KILLING,
         State.ABORTING,
     }
 )
@@ -162,24 +179,34 @@ _RESTART = Event.RESTART_REQUESTED
 _FORCE = Event.FORCE_REQUESTED
 _SPAWN_RESULTS = (Event.SPAWNED, Event.SPAWN_FAILED)
 _READINESS = (Event.BECAME_READY, Event.READY_TIMEOUT)
-_BACKOFF_RESULTS = (Event.BACKOFF_ELAPSED, Event.GAVE_UP)
+_BACKOFF_RESULTS = (Event.BACKOFF_ELAPSED, Event.GAVE_UP, Event.LET_GO)
+_DEMAND = Event.DEMANDED
+_REST = Event.REST_REQUESTED
 
 _ASK_TO_END = (Action.TERMINATE, Action.ARM_STOP_TIMER)
 _AFRESH = (Action.FORGET_FAILURES, Action.SPAWN)
+
+_FROM_A_PROCESS = (*_SPAWN_RESULTS, *_READINESS, Event.EXITED, Event.STOP_TIMEOUT)
+"""What comes of a process that is or is made, and of nothing else."""
 
 TABLE: Mapping[State, Mapping[Event, Cell]] = MappingProxyType(
     {
         State.STOPPED: _row(
             (_START, State.SPAWNING, _AFRESH),
             (_RESTART, State.SPAWNING, _AFRESH),
-            ignored=(_STOP, _FORCE),
-            impossible=(
-                *_SPAWN_RESULTS,
-                *_READINESS,
-                Event.EXITED,
-                Event.STOP_TIMEOUT,
-                *_BACKOFF_RESULTS,
-            ),
+            (_REST, State.DORMANT, (Action.FORGET_FAILURES,)),
+            # Whoever stopped it knows that it is needed.
+            ignored=(_STOP, _FORCE, _DEMAND),
+            impossible=(*_FROM_A_PROCESS, *_BACKOFF_RESULTS),
+        ),
+        State.DORMANT: _row(
+            (_DEMAND, State.SPAWNING, (Action.SPAWN,)),
+            (_START, State.SPAWNING, _AFRESH),
+            (_RESTART, State.SPAWNING, _AFRESH),
+            (_STOP, State.STOPPED, ()),
+            (_FORCE, State.STOPPED, ()),
+            ignored=(_REST,),
+            impossible=(*_FROM_A_PROCESS, *_BACKOFF_RESULTS),
         ),
         State.SPAWNING: _row(
             (Event.SPAWNED, State.STARTING, (Action.WATCH_READINESS,)),
@@ -190,7 +217,8 @@ TABLE: Mapping[State, Mapping[Event, Cell]] = MappingProxyType(
             ),
             (_STOP, State.WITHDRAWING, ()),
             (_FORCE, State.WITHDRAWING, ()),
-            ignored=(_START, _RESTART),
+            # Somebody has needed it a moment ago: what is begun is finished.
+            ignored=(_START, _RESTART, _DEMAND, _REST),
             impossible=(*_READINESS, Event.EXITED, Event.STOP_TIMEOUT, *_BACKOFF_RESULTS),
         ),
         State.STARTING: _row(
@@ -200,38 +228,46 @@ TABLE: Mapping[State, Mapping[Event, Cell]] = MappingProxyType(
             (_STOP, State.STOPPING, _ASK_TO_END),
             (_RESTART, State.RESTARTING, _ASK_TO_END),
             (_FORCE, State.KILLING, (Action.KILL,)),
-            ignored=(_START,),
+            ignored=(_START, _DEMAND, _REST),
             impossible=(*_SPAWN_RESULTS, Event.STOP_TIMEOUT, *_BACKOFF_RESULTS),
         ),
         State.READY: _row(
             (Event.EXITED, State.BACKOFF, (Action.REPORT_EXIT, Action.SCHEDULE_RESTART)),
             (_STOP, State.STOPPING, _ASK_TO_END),
             (_RESTART, State.RESTARTING, _ASK_TO_END),
+            (_REST, State.RETIRING, _ASK_TO_END),
             (_FORCE, State.KILLING, (Action.KILL,)),
-            ignored=(_START,),
+            ignored=(_START, _DEMAND),
             impossible=(*_SPAWN_RESULTS, *_READINESS, Event.STOP_TIMEOUT, *_BACKOFF_RESULTS),
         ),
         State.BACKOFF: _row(
             (Event.BACKOFF_ELAPSED, State.SPAWNING, (Action.SPAWN,)),
             (Event.GAVE_UP, State.FAILED, (Action.REPORT_GIVEN_UP,)),
+            (Event.LET_GO, State.ENDED, ()),
+            (_START, State.SPAWNING, _AFRESH),
+            (_RESTART, State.SPAWNING, _AFRESH),
+            (_REST, State.DORMANT, ()),
+            (_STOP, State.STOPPED, ()),
+            (_FORCE, State.STOPPED, ()),
+            # The pause is there because it failed, and a demand changes nothing of that.
+            ignored=(_DEMAND,),
+            impossible=_FROM_A_PROCESS,
+        ),
+        State.ENDED: _row(
             (_START, State.SPAWNING, _AFRESH),
             (_RESTART, State.SPAWNING, _AFRESH),
             (_STOP, State.STOPPED, ()),
             (_FORCE, State.STOPPED, ()),
-            impossible=(*_SPAWN_RESULTS, *_READINESS, Event.EXITED, Event.STOP_TIMEOUT),
+            ignored=(_DEMAND, _REST),
+            impossible=(*_FROM_A_PROCESS, *_BACKOFF_RESULTS),
         ),
         State.FAILED: _row(
             (_START, State.SPAWNING, _AFRESH),
             (_RESTART, State.SPAWNING, _AFRESH),
             (_STOP, State.STOPPED, ()),
             (_FORCE, State.STOPPED, ()),
-            impossible=(
-                *_SPAWN_RESULTS,
-                *_READINESS,
-                Event.EXITED,
-                Event.STOP_TIMEOUT,
-                *_BACKOFF_RESULTS,
-            ),
+            ignored=(_DEMAND, _REST),
+            impossible=(*_FROM_A_PROCESS, *_BACKOFF_RESULTS),
         ),
         State.WITHDRAWING: _row(
             # It has served nobody yet: no reason to wait for its consent.
@@ -239,7 +275,7 @@ TABLE: Mapping[State, Mapping[Event, Cell]] = MappingProxyType(
             (Event.SPAWN_FAILED, State.STOPPED, ()),
             (_START, State.SPAWNING, ()),
             (_RESTART, State.SPAWNING, ()),
-            ignored=(_STOP, _FORCE),
+            ignored=(_STOP, _FORCE, _DEMAND, _REST),
             impossible=(*_READINESS, Event.EXITED, Event.STOP_TIMEOUT, *_BACKOFF_RESULTS),
         ),
         State.STOPPING: _row(
@@ -249,29 +285,53 @@ TABLE: Mapping[State, Mapping[Event, Cell]] = MappingProxyType(
             # It was asked already: to many programs a second SIGTERM means "at once".
             (_START, State.RESTARTING, (Action.ARM_STOP_TIMER,)),
             (_RESTART, State.RESTARTING, (Action.ARM_STOP_TIMER,)),
-            ignored=(_STOP,),
+            ignored=(_STOP, _DEMAND, _REST),
             impossible=(*_SPAWN_RESULTS, *_READINESS, *_BACKOFF_RESULTS),
         ),
         State.KILLING: _row(
             (Event.EXITED, State.STOPPED, ()),
             (_START, State.RESTART_KILLING, ()),
             (_RESTART, State.RESTART_KILLING, ()),
-            ignored=(_STOP, _FORCE),
+            ignored=(_STOP, _FORCE, _DEMAND, _REST),
             impossible=(*_SPAWN_RESULTS, *_READINESS, Event.STOP_TIMEOUT, *_BACKOFF_RESULTS),
         ),
         State.RESTARTING: _row(
             (Event.EXITED, State.SPAWNING, _AFRESH),
             (Event.STOP_TIMEOUT, State.RESTART_KILLING, (Action.REPORT_STUBBORN, Action.KILL)),
             (_STOP, State.STOPPING, (Action.ARM_STOP_TIMER,)),
+            (_REST, State.RETIRING, (Action.ARM_STOP_TIMER,)),
             (_FORCE, State.KILLING, (Action.KILL,)),
-            ignored=(_START, _RESTART),
+            ignored=(_START, _RESTART, _DEMAND),
             impossible=(*_SPAWN_RESULTS, *_READINESS, *_BACKOFF_RESULTS),
         ),
         State.RESTART_KILLING: _row(
             (Event.EXITED, State.SPAWNING, _AFRESH),
             (_STOP, State.KILLING, ()),
+            (_REST, State.RETIRE_KILLING, ()),
             (_FORCE, State.KILLING, ()),
-            ignored=(_START, _RESTART),
+            ignored=(_START, _RESTART, _DEMAND),
+            impossible=(*_SPAWN_RESULTS, *_READINESS, Event.STOP_TIMEOUT, *_BACKOFF_RESULTS),
+        ),
+        State.RETIRING: _row(
+            (Event.EXITED, State.DORMANT, ()),
+            (Event.STOP_TIMEOUT, State.RETIRE_KILLING, (Action.REPORT_STUBBORN, Action.KILL)),
+            # It may take no connection any more: the one that came waits for the next process.
+            (_DEMAND, State.RESTARTING, (Action.ARM_STOP_TIMER,)),
+            (_START, State.RESTARTING, (Action.ARM_STOP_TIMER,)),
+            (_RESTART, State.RESTARTING, (Action.ARM_STOP_TIMER,)),
+            (_STOP, State.STOPPING, (Action.ARM_STOP_TIMER,)),
+            (_FORCE, State.KILLING, (Action.KILL,)),
+            ignored=(_REST,),
+            impossible=(*_SPAWN_RESULTS, *_READINESS, *_BACKOFF_RESULTS),
+        ),
+        State.RETIRE_KILLING: _row(
+            (Event.EXITED, State.DORMANT, ()),
+            (_DEMAND, State.RESTART_KILLING, ()),
+            (_START, State.RESTART_KILLING, ()),
+            (_RESTART, State.RESTART_KILLING, ()),
+            (_STOP, State.KILLING, ()),
+            (_FORCE, State.KILLING, ()),
+            ignored=(_REST,),
             impossible=(*_SPAWN_RESULTS, *_READINESS, Event.STOP_TIMEOUT, *_BACKOFF_RESULTS),
         ),
         State.ABORTING: _row(
@@ -279,7 +339,7 @@ TABLE: Mapping[State, Mapping[Event, Cell]] = MappingProxyType(
             (_STOP, State.KILLING, ()),
             (_FORCE, State.KILLING, ()),
             (_RESTART, State.RESTART_KILLING, ()),
-            ignored=(_START,),
+            ignored=(_START, _DEMAND, _REST),
             impossible=(*_SPAWN_RESULTS, *_READINESS, Event.STOP_TIMEOUT, *_BACKOFF_RESULTS),
         ),
     }

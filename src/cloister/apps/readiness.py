@@ -1,4 +1,4 @@
-"""How an application shows that it serves: sd_notify(3) messages, or by taking connections.
+"""What a process says of itself: sd_notify(3) messages.
 
 :func:`parse_notification` is pure. :class:`NotifySocket` receives the messages and lets
 through only those that the application's own user sent.
@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 from cloister.model.errors import CloisterError
 from cloister.model.isolation import HostIdentity
-from cloister.sockets.queue import pending
 
 DATAGRAM_LIMIT = 4096
 """Bytes of one notification; a longer one is dropped whole."""
@@ -35,6 +34,10 @@ class Notification:
     ready: bool = False
     stopping: bool = False
     status: str | None = None
+    requests: int | None = None
+    """How many it answers now (``X_CLOISTER_REQUESTS=``, which the server for Python says)."""
+    connections: int | None = None
+    """How many it holds now (``X_CLOISTER_CONNECTIONS=``)."""
 
 
 def parse_notification(datagram: bytes) -> Notification:
@@ -42,7 +45,7 @@ def parse_notification(datagram: bytes) -> Notification:
     over, the last of equal ones counts. Never fails: it is the application's text.
     """
     ready = stopping = False
-    status = None
+    status = requests = connections = None
     for line in datagram.split(b"\n"):
         name, separator, value = line.partition(b"=")
         if not separator:
@@ -53,11 +56,19 @@ def parse_notification(datagram: bytes) -> Notification:
             stopping = value == b"1"
         elif name == b"STATUS":
             status = value.decode("utf-8", "replace")[:STATUS_LIMIT]
-    return Notification(ready, stopping, status)
+        elif name == b"X_CLOISTER_REQUESTS":
+            requests = _count(value)
+        elif name == b"X_CLOISTER_CONNECTIONS":
+            connections = _count(value)
+    return Notification(ready, stopping, status, requests, connections)
+
+
+def _count(value: bytes) -> int | None:
+    return int(value) if value.isdigit() and len(value) < 10 else None
 
 
 class NotifySocket:
-    """A datagram socket on which one application reports.
+    """A datagram socket on which one process reports.
 
     Bound at ``path``, owned by the application's user and writable by nobody else, from
     the first instant: its folder must be closed to others until it is made. Owns its
@@ -74,7 +85,7 @@ class NotifySocket:
             # Every datagram then carries its sender's ids as the kernel knows them, seen
             # from this process's user namespace (unix(7)).
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-            with _short(path) as bindable:
+            with short_name(path) as bindable:
                 self._socket.bind(bindable)
             os.chmod(path, 0o600)  # noqa: PTH101 - no Path object is at hand
             if os.geteuid() == 0:
@@ -85,10 +96,19 @@ class NotifySocket:
                 f"the notification socket {path} cannot be made", why=os.strerror(error.errno or 0)
             ) from error
 
-    def forget(self) -> None:
-        """Drops what an earlier process sent."""
-        while self._receive() is not None:
-            pass
+    @classmethod
+    def adopt(cls, listening: socket.socket, path: str, identity: HostIdentity) -> "NotifySocket":
+        """The same for one that another process has made. Takes the socket over."""
+        adopted = cls.__new__(cls)
+        adopted.path = path
+        adopted._uid = identity.uid  # noqa: SLF001 - of this very class
+        adopted._socket = listening  # noqa: SLF001
+        listening.setblocking(False)
+        return adopted
+
+    def fileno(self) -> int:
+        """Of its descriptor."""
+        return self._socket.fileno()
 
     def watch(self, on_notification: Callable[[Notification], None]) -> None:
         """Calls back for each message, on the running event loop, until :meth:`close`."""
@@ -135,34 +155,8 @@ class NotifySocket:
         return datagram
 
 
-async def wait_accepting(listening: socket.socket, path: str, *, interval: float = 0.02) -> None:
-    """Returns when somebody takes connections from ``listening``, bound at ``path``.
-
-    One connection is made to it, and closed again once one was taken, which is when the
-    queue is empty or has become shorter: nobody but the application takes from it. Asks
-    the kernel every ``interval`` seconds at first, later every quarter of a second; runs
-    until cancelled.
-    """
-    with socket.socket(
-        socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
-    ) as probe:
-        before = pending(listening)
-        # connect(2) on a Unix stream socket is done at once or fails with EAGAIN, where
-        # the queue is full: then there is enough in it to watch.
-        with contextlib.suppress(BlockingIOError), _short(path) as reachable:
-            probe.connect(reachable)
-            before += 1
-        while True:
-            now = pending(listening)
-            if now == 0 or now < before:
-                return
-            before = now
-            await asyncio.sleep(interval)
-            interval = min(interval * 1.5, 0.25)
-
-
 @contextlib.contextmanager
-def _short(path: str) -> Iterator[str]:
+def short_name(path: str) -> Iterator[str]:
     """A name of ``path`` that fits sun_path, for as long as the block runs."""
     if len(os.fsencode(path)) <= _PATH_LIMIT:
         yield path

@@ -4,9 +4,11 @@ Runs as the application's own user, with the application's code in the same proc
 nothing here is trusted by anybody. Imports little, for a quick start: the standard
 library, uvicorn, and a2wsgi where the application is WSGI.
 
-    python -m cloister.apps.servers MODULE:CALLABLE [--tls] [--stop-timeout SECONDS]
+    python -m cloister.apps.servers MODULE:CALLABLE [--factory] [--interface asgi|wsgi]
+        [--threads N] [--path FOLDER]… [--tls] [--stop-timeout SECONDS]
 
-The listening socket is descriptor 3 (sd_listen_fds(3)). With ``--tls`` the certificate
+The listening socket is descriptor 3 (sd_listen_fds(3)); where its type is
+``SOCK_SEQPACKET`` the door hands each client's connection over it. With ``--tls`` the certificate
 chain and its key are ``tls.crt`` and ``tls.key`` in ``$CREDENTIALS_DIRECTORY``. Sends
 ``READY=1`` to ``$NOTIFY_SOCKET`` when connections are taken. SIGTERM stops it: requests
 under way may end within SECONDS.
@@ -22,6 +24,8 @@ import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+
+from cloister.handoff import HandoffListener
 
 if TYPE_CHECKING:
     import uvicorn
@@ -45,13 +49,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("application", metavar="MODULE:CALLABLE")
     parser.add_argument("--tls", action="store_true", help="serve TLS with the tls credentials")
     parser.add_argument("--stop-timeout", type=float, default=10.0, metavar="SECONDS")
+    parser.add_argument("--factory", action="store_true", help="the callable makes it")
+    parser.add_argument("--interface", choices=["asgi", "wsgi"])
+    parser.add_argument("--threads", type=int, default=10, metavar="N", help="for WSGI")
+    parser.add_argument("--path", action="append", default=[], metavar="FOLDER")
     options = parser.parse_args(arguments)
     try:
         listening = passed_socket(os.environ)
-        application = load(options.application)
+        application = load(options.application, options.path)
+        if options.factory:
+            application = _made(application, options.application)
         server = _server(
             application,
-            interface_of(application),
+            interface_of(application, options.interface),
+            threads=options.threads,
             tls=options.tls,
             stop_timeout=options.stop_timeout,
         )
@@ -84,6 +95,8 @@ def passed_socket(environment: "os._Environ[str] | dict[str, str]") -> socket.so
         listening = socket.socket(fileno=FIRST_DESCRIPTOR)
         if not listening.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
             raise ServeError("the passed socket does not listen")
+        if listening.type is socket.SOCK_SEQPACKET:
+            listening = HandoffListener(fileno=listening.detach())
     except OSError as error:
         raise ServeError(f"descriptor {FIRST_DESCRIPTOR} is no socket: {error}") from error
     os.set_inheritable(FIRST_DESCRIPTOR, False)
@@ -91,9 +104,9 @@ def passed_socket(environment: "os._Environ[str] | dict[str, str]") -> socket.so
     return listening
 
 
-def load(name: str) -> Callable[..., Any]:
-    """The callable that ``module:attribute.path`` names; the working directory comes first
-    in the search path. Raises :class:`ServeError`, or whatever the module raises.
+def load(name: str, folders: Sequence[str] = ()) -> Callable[..., Any]:
+    """The callable that ``module:attribute.path`` names; ``folders`` come first in the search
+    path, then the working directory. Raises :class:`ServeError`, or whatever the module raises.
     """
     module_name, separator, path = name.partition(":")
     if not separator or not module_name or not path:
@@ -101,6 +114,7 @@ def load(name: str) -> Callable[..., Any]:
     directory = str(Path.cwd())
     if directory not in sys.path:
         sys.path.insert(0, directory)
+    sys.path[:0] = folders
     value: Any = importlib.import_module(module_name)
     for attribute in path.split("."):
         try:
@@ -112,13 +126,31 @@ def load(name: str) -> Callable[..., Any]:
     return value  # type: ignore[no-any-return]
 
 
-def interface_of(application: Callable[..., Any]) -> Interface:
+def _made(factory: Callable[..., Any], name: str) -> Callable[..., Any]:
+    application = factory()
+    if not callable(application):
+        kind = type(application).__name__
+        raise ServeError(f"the factory {name} returned a {kind}, which cannot be called")
+    return application  # type: ignore[no-any-return]
+
+
+def interface_of(application: Callable[..., Any], said: str | None = None) -> Interface:
     """Which interface a callable speaks, from what it takes: ``(scope, receive, send)`` is
     ASGI 3, ``(scope)`` ASGI 2 (asgi.readthedocs.io, "Legacy Applications"),
-    ``(environ, start_response)`` WSGI (PEP 3333).
+    ``(environ, start_response)`` WSGI (PEP 3333). Of ``said``, ``asgi`` or ``wsgi``, the
+    callable has to tell which ASGI only.
 
     Raises :class:`ServeError` where it takes anything else.
     """
+    if said == "wsgi":
+        return "wsgi"
+    told = _told(application, asgi=said == "asgi")
+    if said == "asgi" and told == "wsgi":
+        raise ServeError("the application is no ASGI: it takes (environ, start_response)")
+    return told
+
+
+def _told(application: Callable[..., Any], *, asgi: bool) -> Interface:
     try:
         signature = inspect.signature(application)
     except (TypeError, ValueError):  # a built-in or an extension's callable does not tell
@@ -132,7 +164,7 @@ def interface_of(application: Callable[..., Any]) -> Interface:
         parameter.kind is parameter.VAR_POSITIONAL for parameter in signature.parameters.values()
     ):
         # ``*arguments`` fits everything; without a coroutine it is no usual ASGI.
-        return "wsgi"
+        return "asgi3" if asgi else "wsgi"
     fitting: tuple[tuple[int, Interface], ...] = ((3, "asgi3"), (2, "wsgi"), (1, "asgi2"))
     for count, interface in fitting:
         try:
@@ -146,43 +178,28 @@ def interface_of(application: Callable[..., Any]) -> Interface:
     )
 
 
-def notify(message: str) -> None:
-    """Sends one sd_notify(3) message; nothing where nobody asked for it."""
-    address = os.environ.get("NOTIFY_SOCKET")
-    if not address:
-        return
-    if address.startswith("@"):
-        address = "\0" + address[1:]
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
-        sender.connect(address)
-        sender.send(message.encode())
-
-
 def _server(
-    application: Callable[..., Any], interface: Interface, *, tls: bool, stop_timeout: float
+    application: Callable[..., Any],
+    interface: Interface,
+    *,
+    threads: int,
+    tls: bool,
+    stop_timeout: float,
 ) -> "uvicorn.Server":
     import uvicorn  # noqa: PLC0415 - an application that fails to import must fail fast
 
-    class Server(uvicorn.Server):
-        """Tells the supervisor when it serves and when it stops."""
-
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets)
-            if self.started:
-                notify("READY=1")
-
-        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-            notify("STOPPING=1")
-            await super().shutdown(sockets)
+    from cloister.apps.serving import Messenger, Protocol, Server  # noqa: PLC0415 - as uvicorn
 
     if interface == "wsgi":
         from a2wsgi import WSGIMiddleware  # noqa: PLC0415 - only where it is needed
 
-        application, interface = WSGIMiddleware(application), "asgi3"
+        application, interface = WSGIMiddleware(application, workers=threads), "asgi3"
     credentials = Path(os.environ.get("CREDENTIALS_DIRECTORY", "/run/credentials"))
     config = uvicorn.Config(
         application,
         interface=interface,
+        http=Protocol,
+        loop="asyncio",  # uvloop would not ask a HandoffListener
         backlog=BACKLOG,
         access_log=False,  # the door logs each connection
         log_level="warning",
@@ -199,7 +216,7 @@ def _server(
         raise ServeError(f"the certificate cannot be used ({files}): {error}") from error
     if config.ssl is not None:
         config.ssl.set_alpn_protocols(["http/1.1"])
-    return Server(config)
+    return Server(config, Messenger())
 
 
 def _print_traceback(error: BaseException) -> None:

@@ -9,11 +9,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from cloister.apps.backoff import Backoff, BackoffPolicy
+from cloister.apps.backoff import BackoffPolicy, FailureRecord
 from cloister.apps.logs import Level, LogEvent, Sink
 from cloister.apps.machine import Action, Event, State, next_step
+from cloister.apps.standing import Standing
 from cloister.apps.status import Failure
 from cloister.model.errors import CloisterError
+from cloister.model.lifecycle import RestartWhen
 
 
 class Process(Protocol):
@@ -50,6 +52,11 @@ class ServicePlan:
     ready_timeout: float
     stop_timeout: float
     backoff: BackoffPolicy = field(default_factory=BackoffPolicy)
+    when: RestartWhen = RestartWhen.ALWAYS
+    may_rest: Callable[[], bool] = lambda: False
+    """Whether one that ended well by itself is not needed again at once."""
+    quiet: bool = False
+    """Whether only what goes wrong is said."""
 
 
 class Service:
@@ -65,12 +72,17 @@ class Service:
         *,
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
+        failures: FailureRecord | None = None,
+        on_change: Callable[[], None] = lambda: None,
     ) -> None:
+        """``failures`` may be shared by services that fail for the same reasons;
+        ``on_change`` is called after each change of state, and may call the service."""
         self._plan = plan
         self._sink = sink
         self._clock = clock
         self._chance = chance
-        self._backoff = Backoff(plan.backoff)
+        self._failures = failures or FailureRecord(plan.backoff)
+        self._on_change = on_change
         self._process: Process | None = None
         self._ready_since: float | None = None
         self._spawns = 0
@@ -79,10 +91,18 @@ class Service:
         self._pending: asyncio.TimerHandle | None = None
         self._watch: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._waiters: list[tuple[tuple[State, ...], asyncio.Future[State]]] = []
-        self.state = State.STOPPED
-        self.since = time.time()
+        self._standing = Standing()
         self.failure: Failure | None = None
+
+    @property
+    def state(self) -> State:
+        """Where it stands."""
+        return self._standing.state
+
+    @property
+    def since(self) -> float:
+        """When it entered that state."""
+        return self._standing.since
 
     @property
     def process(self) -> Process | None:
@@ -93,6 +113,11 @@ class Service:
     def restarts(self) -> int:
         """How often a process was made beyond the first."""
         return max(0, self._spawns - 1)
+
+    @property
+    def ready_since(self) -> float | None:
+        """When its process became ready, by the service's clock."""
+        return self._ready_since
 
     def start(self) -> None:
         """Have it run; a program that was given up is tried again."""
@@ -110,30 +135,30 @@ class Service:
         """Have it end now."""
         self._happen(Event.FORCE_REQUESTED)
 
+    def demand(self) -> None:
+        """Somebody needs it: have it run if it is dormant."""
+        self._happen(Event.DEMANDED)
+
+    def rest(self) -> None:
+        """Nobody needs it: have it end, and run again when it is demanded."""
+        self._happen(Event.REST_REQUESTED)
+
     async def wait_state(self, *states: State) -> State:
         """Returns the first of these states that it is in, however briefly it is."""
-        if self.state in states:
-            return self.state
-        waiter: asyncio.Future[State] = asyncio.get_running_loop().create_future()
-        self._waiters.append((states, waiter))
-        try:
-            return await waiter
-        finally:
-            self._waiters.remove((states, waiter))
+        return await self._standing.wait(*states)
 
     def _happen(self, event: Event) -> None:
         step = next_step(self.state, event)
         if step is None:
             return
-        if step.state is not self.state:
+        changed = step.state is not self.state
+        if changed:
             self._call_off()
-            self.state = step.state
-            self.since = time.time()
-            for states, waiter in self._waiters:
-                if self.state in states and not waiter.done():
-                    waiter.set_result(self.state)
+            self._standing.enter(step.state)
         for action in step.actions:
             _EFFECTS[action](self)
+        if changed:
+            self._on_change()
 
     def _call_off(self) -> None:
         """Whatever the state that is left still waits for."""
@@ -216,7 +241,14 @@ class Service:
             self._process.kill()
 
     def _schedule_restart(self) -> None:
-        self._backoff, pause = self._backoff.failed(
+        if self._ended_well and self._plan.may_rest():
+            self._later(0, Event.REST_REQUESTED)
+            return
+        when = self._plan.when
+        if when is RestartWhen.NEVER or (when is RestartWhen.ON_FAILURE and self._ended_well):
+            self._later(0, Event.LET_GO)
+            return
+        pause = self._failures.failed(
             now=self._clock(), ready_since=self._ready_since, chance=self._chance()
         )
         if pause is None:
@@ -226,8 +258,13 @@ class Service:
             self._say(f"starts again in {pause:.2g} s", fields={"pause": round(pause, 3)})
         self._later(pause, Event.BACKOFF_ELAPSED)
 
+    @property
+    def _ended_well(self) -> bool:
+        """Whether the process that has ended did what it should: it served, and said so."""
+        return self._exit_status == 0 and self._ready_since is not None
+
     def _forget_failures(self) -> None:
-        self._backoff = self._backoff.forgotten()
+        self._failures.forget()
 
     def _report_ready(self) -> None:
         pid = None if self._process is None else self._process.pid
@@ -244,6 +281,11 @@ class Service:
         when = "" if self._ready_since is not None else " before it was ready"
         output = () if self._process is None else self._process.last_output()
         status = describe_exit(self._exit_status)
+        if self._ended_well and (
+            self._plan.when is not RestartWhen.ALWAYS or self._plan.may_rest()
+        ):
+            self._say(f"ended by itself ({status})", fields={"exit_status": 0})
+            return
         self._fail(f"ended by itself{when} ({status})", output, {"exit_status": self._exit_status})
 
     def _report_late(self) -> None:
@@ -255,10 +297,12 @@ class Service:
         self._say(message, Level.WARNING)
 
     def _report_given_up(self) -> None:
-        failures = self._backoff.failures
+        failures = self._failures.counted
+        # What it said last says more than that it was given up: it stays in the status.
+        said = self.failure.last_output if self.failure is not None else ()
         self._fail(
-            f"given up after {failures} failures in a row",
-            ("next: correct it, then restart it",),
+            f"given up after {failures} failures within {self._failures.policy.window:g} s",
+            (*said, "next: correct it, then restart it"),
             {"failures": failures},
         )
 
@@ -278,6 +322,8 @@ class Service:
         details: tuple[str, ...] = (),
         fields: Mapping[str, int | float | None] | None = None,
     ) -> None:
+        if self._plan.quiet and level is Level.INFO:
+            return
         self._sink.emit(
             LogEvent(
                 self._plan.name,

@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass
 
+from cloister.cells.cgroups.counters import Counters, Usage
+from cloister.cells.cgroups.groups import LimitStatus
+from cloister.door.messages import Histogram
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:
@@ -24,6 +28,39 @@ class Traffic:
 
 
 @dataclass(frozen=True, slots=True)
+class ProcessStatus:
+    """One process of an application, or the place of one that is to come back."""
+
+    state: str
+    """A :class:`cloister.apps.machine.State` value."""
+    since: float
+    """When it entered that state."""
+    pid: int | None
+    """Of the cell's outer process."""
+    restarts: int
+    requests: int | None
+    """How many it answers now; ``None`` where it does not tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceStatus:
+    """What one application may use, uses, and wanted beyond that."""
+
+    limits: tuple[LimitStatus, ...]
+    usage: Usage
+    counters: Counters
+
+
+@dataclass(frozen=True, slots=True)
+class ProtectionStatus:
+    """One protection that the door took on itself, or that a cell is fenced in by."""
+
+    name: str
+    active: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
 class AppStatus:
     """One application."""
 
@@ -34,9 +71,9 @@ class AppStatus:
     since: float
     """When it entered that state."""
     pid: int | None
-    """Of the cell's outer process."""
+    """Of the first process's cell, its outer process."""
     restarts: int
-    """How often a process was made beyond the first."""
+    """How often a process was made in the place of one before it."""
     host_uid: int
     hosts: tuple[str, ...]
     socket: str
@@ -46,6 +83,12 @@ class AppStatus:
     failure: Failure | None
     traffic: Traffic | None
     """``None`` while no door answers."""
+    processes: tuple[ProcessStatus, ...] = ()
+    """Those that there are, or that are to come back; none of an application that rests."""
+    resources: ResourceStatus | None = None
+    """``None`` before its first start."""
+    fences: tuple[ProtectionStatus, ...] = ()
+    """Around its newest process; none before its first start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +100,8 @@ class ListenerStatus:
     route: str
     accepted: int | None
     active: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class ProtectionStatus:
-    """One protection that the door took on itself."""
-
-    name: str
-    active: bool
-    detail: str
+    outcomes: dict[str, int]
+    """How its ended connections ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +114,27 @@ class DoorStatus:
     restarts: int
     host_uid: int
     generation: int
+    replacements: int
+    """How often a running door was replaced by another one."""
+    draining: int
+    """Replaced doors that have connections left."""
     protections: tuple[ProtectionStatus, ...]
     workers: int | None
     accepted: int | None
     active: int | None
     log_lines_lost: int | None
+    accept_pauses: int | None
+    """How often it took no connections for a while: descriptors or memory had run out."""
     outcomes: dict[str, int]
     failure: Failure | None
+    bytes_to_target: int | None = None
+    bytes_to_client: int | None = None
+    hello: Histogram | None = None
+    """How long clients took for their hellos."""
+    connect: Histogram | None = None
+    """How long it took to connect to targets."""
+    answer: Histogram | None = None
+    """How long it took from accept to a target's first byte."""
 
 
 @dataclass(frozen=True, slots=True)

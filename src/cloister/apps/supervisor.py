@@ -1,41 +1,80 @@
 """Everything that one supervisor keeps alive: the applications, and the door before them.
 
 Each program has its own :class:`cloister.apps.service.Service`; this module only starts
-and stops them in the right order, and says how they are.
+and stops them in the right order, exchanges them when the configuration changes, and says
+how they are.
 """
 
 import asyncio
+import contextlib
 import os
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass, field, replace
 
 import cloister
-from cloister.apps.app import AppProgram
+from cloister.apps.app import AppProcess, AppProgram
 from cloister.apps.backoff import BackoffPolicy
+from cloister.apps.brief import AppBrief, Brief, listener_briefs
 from cloister.apps.certificates import RENEWAL, Certificates
-from cloister.apps.endpoints import Endpoints
-from cloister.apps.front_door import DRAIN_TIMEOUT, FrontDoorProcess, FrontDoorProgram
+from cloister.apps.changes import (
+    AddApp,
+    AdjustApp,
+    CloseListener,
+    KeepListener,
+    OpenListener,
+    Operation,
+    Place,
+    RemoveApp,
+    ReplaceApp,
+    TellDoor,
+    changes,
+    places,
+)
+from cloister.apps.connections import ConnectionPlan, ConnectionPool
+from cloister.apps.endpoints import AppEndpoint, Endpoints, ListenerEndpoint
+from cloister.apps.front_door import (
+    DRAIN_TIMEOUT,
+    Arrangement,
+    FrontDoorProcess,
+    FrontDoorProgram,
+)
+from cloister.apps.kept import Kept
+from cloister.apps.load import Census, ListenerLoad
+from cloister.apps.log_keeping import keeper
 from cloister.apps.logs import Level, LogEvent, Sink
 from cloister.apps.machine import State
+from cloister.apps.pool import Keeping, Pool, PoolPlan
+from cloister.apps.resources import Resources
 from cloister.apps.service import Service, ServicePlan
 from cloister.apps.status import (
     AppStatus,
     DaemonStatus,
     DoorStatus,
     ListenerStatus,
+    ProcessStatus,
     ProtectionStatus,
     Traffic,
 )
-from cloister.door.messages import Statistics
-from cloister.model.app import App, CommandProgram, SelfSignedTls
+from cloister.apps.takeover import Takeover
+from cloister.cells.cgroups.groups import ControlGroups
+from cloister.door.messages import AppStatistics, Statistics
+from cloister.model.app import App, CommandProgram, Endpoint, SelfSignedTls
 from cloister.model.errors import CloisterError, DoorError
 from cloister.model.isolation import HostIdentity
-from cloister.model.listener import Listener
+from cloister.model.listener import Listener, SocketOptions
 from cloister.model.route import TargetRoute
 from cloister.model.snapshot import Snapshot
+from cloister.sockets.bind import BoundSocket
 
-SETTLED = (State.READY, State.BACKOFF, State.FAILED, State.STOPPED)
+SETTLED = (
+    State.READY,
+    State.DORMANT,
+    State.BACKOFF,
+    State.ENDED,
+    State.FAILED,
+    State.STOPPED,
+)
 """The states in which the outcome of a start is known."""
 _ENDED = (State.STOPPED,)
 _FLYING = 1.0
@@ -47,8 +86,20 @@ _DOOR_BACKOFF = BackoffPolicy(longest_pause=5.0, give_up_after=None)
 @dataclass(frozen=True, slots=True)
 class _Supervised:
     app: App
+    endpoint: AppEndpoint
     program: AppProgram
-    service: Service
+    service: Keeping
+    former: list["_Supervised"] = field(default_factory=list)
+    """Earlier versions, which serve until this one does."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """What a change needs that could fail."""
+
+    places: dict[Place, ListenerEndpoint]
+    apps: dict[str, AppEndpoint]
+    certificates: Certificates
 
 
 class Supervisor:
@@ -64,23 +115,40 @@ class Supervisor:
         door_identity: HostIdentity,
         certificates: Certificates,
         sink: Sink,
+        *,
+        identify: Callable[[App], HostIdentity],
+        retain: Callable[[Iterable[App]], None],
+        groups: ControlGroups,
+        kept: Kept | None = None,
     ) -> None:
+        """``identify`` gives the host ids of an application that comes later, or raises
+        :class:`CloisterError`; ``retain`` is told who is left when one has gone. ``kept`` is
+        where what a last supervisor has left is found, and what this one makes is kept for
+        the next one."""
+        self._resources = Resources(groups, sink)
+        self._retain = retain
+        self._kept = kept
         self._snapshot = snapshot
         self._endpoints = endpoints
         self._door_identity = door_identity
         self._certificates = certificates
         self._sink = sink
+        self._identify = identify
         self._since = time.time()
         self._renewal: asyncio.Task[None] | None = None
         self._stopping = False
+        self._changing = asyncio.Lock()
+        self._handovers: dict[str, asyncio.Task[None]] = {}
+        self._leaving: set[asyncio.Task[None]] = set()
+        self._takeover = Takeover(kept, self._resources, sink, self._leave)
+        self._left: list[Keeping] = []
+        """Of applications that are not configured any more."""
         self._apps: dict[str, _Supervised] = {}
+        self._census = Census()
         for app in snapshot.apps:
-            program = AppProgram(app, endpoints.apps[app.name], certificates, sink)
-            plan = ServicePlan(app.name, program.launch, app.ready_timeout, app.stop_timeout)
-            self._apps[app.name] = _Supervised(app, program, Service(plan, sink))
-        rootless = os.geteuid() != 0
+            self._apps[app.name] = self._supervise(app, endpoints.apps[app.name])
         self._front_door = FrontDoorProgram(
-            snapshot, endpoints, None if rootless else door_identity, sink
+            self._arrangement(snapshot, endpoints.places, endpoints.apps), sink, kept
         )
         door_plan = ServicePlan(
             "door",
@@ -90,6 +158,45 @@ class Supervisor:
             backoff=_DOOR_BACKOFF,
         )
         self._door = Service(door_plan, sink)
+
+    def _supervise(self, app: App, endpoint: AppEndpoint) -> _Supervised:
+        self._sink.keep(app.name, keeper(app, self._snapshot.paths))
+        program = AppProgram(
+            app,
+            endpoint,
+            self._certificates,
+            self._resources,
+            self._sink,
+            # A process for one connection ends with its supervisor: nobody could await it.
+            kept=None if app.endpoint is Endpoint.STDIO else self._kept,
+        )
+        return _Supervised(app, endpoint, program, self._keeping(program))
+
+    def _keeping(self, program: AppProgram) -> Keeping:
+        listening = program.endpoint.listening
+        if program.app.endpoint is Endpoint.STDIO:
+            return ConnectionPool(_connection_plan(program), self._sink)
+        pool = Pool(_pool_plan(program), ListenerLoad(listening, self._census), self._sink)
+        program.on_load = pool.stirred
+        return pool
+
+    def _arrangement(
+        self,
+        snapshot: Snapshot,
+        listening: dict[Place, ListenerEndpoint],
+        apps: dict[str, AppEndpoint],
+    ) -> Arrangement:
+        return Arrangement(
+            snapshot,
+            tuple(listening.values()),
+            {name: endpoint.path for name, endpoint in apps.items()},
+            self._door_identity if os.geteuid() == 0 else None,
+        )
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """What runs."""
+        return self._snapshot
 
     async def start(self) -> tuple[str, ...]:
         """Start everything at once: whoever connects to an application that is not ready
@@ -101,9 +208,12 @@ class Supervisor:
         """
         self._door.start()
         for supervised in self._apps.values():
+            self._takeover.take(supervised.program, supervised.service)
             supervised.service.start()
-        if self._certificates.path is not None:
-            self._renewal = asyncio.create_task(self._renew())
+            if isinstance(supervised.service, Pool):
+                supervised.service.resume(len(supervised.program.left))
+        self._takeover.clear_away()
+        self._begin_renewal()
         outcomes = [
             asyncio.ensure_future(supervised.service.wait_state(*SETTLED))
             for supervised in self._apps.values()
@@ -121,7 +231,9 @@ class Supervisor:
             for outcome in outcomes:
                 outcome.cancel()
         return tuple(
-            name for name, state in zip(self._apps, states, strict=True) if state is not State.READY
+            name
+            for name, state in zip(self._apps, states, strict=True)
+            if state not in (State.READY, State.DORMANT)
         )
 
     async def stop(self) -> None:
@@ -129,11 +241,13 @@ class Supervisor:
         takes no more, then the applications end, which ends idle connections too.
         """
         self._stopping = True
-        if self._renewal is not None:
-            self._renewal.cancel()
-        process = self._door.process
+        async with self._changing:  # one that is under way comes to its end
+            pass
+        for task in (*self._handovers.values(), *([self._renewal] if self._renewal else [])):
+            task.cancel()
+        process = self._door_process()
         self._door.stop()
-        if isinstance(process, FrontDoorProcess):
+        if process is not None:
             await process.drained.wait()
         # Whoever comes now is refused and can go elsewhere, instead of waiting in vain.
         self._endpoints.close_listeners()
@@ -142,17 +256,196 @@ class Supervisor:
                 await self._door.wait_state(*_ENDED)
         except TimeoutError:
             pass
-        for supervised in self._apps.values():
-            supervised.service.stop()
-        for supervised in self._apps.values():
-            await supervised.service.wait_state(*_ENDED)
+        services = self._services()
+        for service in services:
+            service.stop()
+        for service in services:
+            await service.wait_state(*_ENDED)
         await self._door.wait_state(*_ENDED)
+        for supervised in self._apps.values():
+            self._takeover.end(supervised.program)
+        if self._leaving:
+            await asyncio.wait(self._leaving)
+        self._resources.close()
 
     def force(self) -> None:
         """End everything now; :meth:`stop` then returns soon."""
-        for supervised in self._apps.values():
-            supervised.service.force()
+        for service in self._services():
+            service.force()
         self._door.force()
+
+    def _services(self) -> list[Keeping]:
+        """Of the applications: those that are configured, earlier versions, and removed ones."""
+        found = list(self._left)
+        for supervised in self._apps.values():
+            found += [supervised.service, *(one.service for one in supervised.former)]
+        return found
+
+    def _door_process(self) -> FrontDoorProcess | None:
+        process = self._door.process
+        return process if isinstance(process, FrontDoorProcess) else None
+
+    async def apply(
+        self, snapshot: Snapshot, commit: Callable[[], None] = lambda: None
+    ) -> tuple[Operation, ...]:
+        """Run another snapshot from now on; what was done, in order.
+
+        What is the same in both is not touched. ``commit`` is called when nothing but it can
+        fail any more, and what it raises is raised. Raises :class:`CloisterError`; then
+        nothing has changed. One change at a time: others wait.
+
+        Returns when the change has happened: the door goes by it, and new applications, and
+        new versions of old ones, are being started. An old version serves until its
+        successor does.
+        """
+        async with self._changing:
+            self._refuse_stopping()
+            operations = changes(self._snapshot, snapshot)
+            with contextlib.ExitStack() as undo:
+                prepared = await self._prepare(operations, snapshot, undo)
+                if TellDoor() in operations:
+                    arrangement = self._arrangement(snapshot, prepared.places, prepared.apps)
+                    await self._front_door.change(self._door_process(), arrangement, commit)
+                else:
+                    commit()
+                undo.pop_all()
+            self._snapshot = snapshot
+            self._certificates.become(prepared.certificates)
+            self._begin_renewal()
+            former = self._endpoints.places
+            self._endpoints.places = prepared.places
+            self._endpoints.apps = prepared.apps
+            for operation in operations:
+                self._obey(operation, former)
+            return operations
+
+    async def _prepare(
+        self, operations: tuple[Operation, ...], snapshot: Snapshot, undo: contextlib.ExitStack
+    ) -> _Prepared:
+        """Does all that can fail; ``undo`` takes it back."""
+        endpoints = self._endpoints
+        opened: dict[Place, ListenerEndpoint] = {}
+        made: dict[str, AppEndpoint] = {}
+        for operation in operations:
+            match operation:
+                case OpenListener(place, listener):
+                    opened[place] = endpoint = endpoints.open_listener(place, listener)
+                    undo.callback(endpoints.close_listener, place, endpoint)
+                case KeepListener(place, listener, former) if former is not None:
+                    bound = endpoints.places[place].bound
+                    undo.callback(_restore, bound, former)
+                    bound.adjust(listener.socket)
+                case AddApp(app):
+                    made[app.name] = new = endpoints.make_app(app, self._identify(app))
+                    undo.callback(new.close)
+                case ReplaceApp(app):
+                    before = endpoints.apps[app.name]
+                    new = endpoints.make_app(app, self._identify(app), before)
+                    made[app.name] = new
+                    undo.callback(new.close, before)
+                case _:
+                    pass
+        hosts = {app.name: app.hosts for app in snapshot.apps if isinstance(app.tls, SelfSignedTls)}
+        return _Prepared(
+            places={
+                place: opened.get(place)
+                or ListenerEndpoint(listener.name, endpoints.places[place].bound)
+                for place, listener in places(snapshot.listeners)
+            },
+            apps={
+                app.name: made.get(app.name) or endpoints.apps[app.name] for app in snapshot.apps
+            },
+            certificates=await self._certificates.prepare(hosts),
+        )
+
+    def _obey(self, operation: Operation, former: dict[Place, ListenerEndpoint]) -> None:
+        """What cannot fail."""
+        self._sink.emit(LogEvent("cloister", str(operation), fields={"event": "change"}))
+        match operation:
+            case AddApp(app):
+                self._endpoints.keep_app(app.name)
+                supervised = self._supervise(app, self._endpoints.apps[app.name])
+                self._apps[app.name] = supervised
+                supervised.service.start()
+            case ReplaceApp(app):
+                self._endpoints.keep_app(app.name)
+                self._succeed(self._supervise(app, self._endpoints.apps[app.name]))
+            case AdjustApp(app):
+                self._apps[app.name] = replace(self._apps[app.name], app=app)
+            case RemoveApp(name):
+                self._remove(self._apps.pop(name))
+            case CloseListener(place, _):
+                self._endpoints.close_listener(place, former[place])
+            case _:
+                pass
+
+    def _succeed(self, following: _Supervised) -> None:
+        """Another version of an application takes over, once it serves."""
+        name = following.app.name
+        handover = self._handovers.pop(name, None)
+        if handover is not None:
+            handover.cancel()
+        old = self._apps[name]
+        if following.endpoint.listening is old.endpoint.listening:
+            following.program.live = old.program.live
+        following.former.extend((*old.former, old))
+        self._apps[name] = following
+        if old.service.state is State.STOPPED and not old.former:
+            self._dismiss(following)  # somebody has stopped it: that stays so
+            return
+        if old.service.process is None or old.service.state is not State.READY:
+            # It serves nobody: what it still does would only be in the way.
+            old.service.stop()
+        following.service.start()
+        self._handovers[name] = asyncio.create_task(self._hand_over(following))
+
+    async def _hand_over(self, following: _Supervised) -> None:
+        await following.service.wait_state(State.READY, State.DORMANT)
+        self._dismiss(following)
+
+    def _dismiss(self, successor: _Supervised) -> None:
+        """The versions before it have served their time."""
+        while successor.former:
+            self._retire(successor.former.pop(), successor.endpoint)
+
+    def _remove(self, supervised: _Supervised) -> None:
+        handover = self._handovers.pop(supervised.app.name, None)
+        if handover is not None:
+            handover.cancel()
+        self._dismiss(supervised)
+        # Its name is free for an application that comes next; what waits in its queue is
+        # still served.
+        self._endpoints.close_app(supervised.app.name, supervised.endpoint)
+        self._retire(supervised, None)
+
+    def _retire(self, supervised: _Supervised, successor: AppEndpoint | None) -> None:
+        self._left.append(supervised.service)
+        supervised.service.stop()
+        self._leave(self._see_off(supervised, successor))
+
+    async def _see_off(self, supervised: _Supervised, successor: AppEndpoint | None) -> None:
+        await supervised.service.wait_state(*_ENDED)
+        self._left.remove(supervised.service)
+        supervised.endpoint.close(successor)
+        if supervised.app.name not in self._apps:
+            self._sink.keep(supervised.app.name, None)
+            self._resources.release(supervised.app.name)
+            self._retain(one.app for one in self._apps.values())
+
+    def _leave(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        """Something that goes on until it is done, and that a stop waits for."""
+        task = asyncio.create_task(work)
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
+        return task
+
+    def _begin_renewal(self) -> None:
+        if self._renewal is None and self._certificates.path is not None:
+            self._renewal = asyncio.create_task(self._renew())
+
+    def _refuse_stopping(self) -> None:
+        if self._stopping:
+            raise CloisterError("the supervisor is stopping")
 
     async def status(self) -> DaemonStatus:
         """How everything is. The door has a second to give its counters."""
@@ -166,19 +459,29 @@ class Supervisor:
             authority=self._certificates.path,
             rootless=os.geteuid() != 0,
             listeners=self._listeners(statistics),
-            apps=tuple(self._app(one, statistics) for one in self._apps.values()),
+            apps=self._all_apps(statistics),
             door=self._door_status(statistics),
         )
 
-    async def _statistics(self) -> Statistics | None:
+    async def brief(self) -> Brief:
+        """What changes all the time, cheaply. Waits for the door as :meth:`status`."""
+        statistics = await self._statistics()
+        counted = {one.name: one for one in (statistics.apps if statistics else ())}
         process = self._door.process
-        if not isinstance(process, FrontDoorProcess):
-            return None
-        try:
-            async with asyncio.timeout(1.0):
-                return await process.stats()
-        except (DoorError, TimeoutError):
-            return None
+        return Brief(
+            time=time.monotonic(),
+            door_pids=(process.pid,) if process else (),
+            door_state=self._door.state.value,
+            listeners=listener_briefs(statistics),
+            apps=tuple(
+                _brief(name, one.service, counted.get(name), self._resources.places(name))
+                for name, one in self._apps.items()
+            ),
+        )
+
+    async def _statistics(self) -> Statistics | None:
+        process = self._door_process()
+        return None if process is None else await process.stats()
 
     def _listeners(self, statistics: Statistics | None) -> tuple[ListenerStatus, ...]:
         counters = {
@@ -196,21 +499,23 @@ class Supervisor:
                     route=routes[endpoint.listener],
                     accepted=one.accepted if one else None,
                     active=one.active if one else None,
+                    outcomes=dict(one.outcomes) if one else {},
                 )
             )
         return tuple(found)
 
-    def _app(self, supervised: _Supervised, statistics: Statistics | None) -> AppStatus:
+    def _all_apps(self, statistics: Statistics | None) -> tuple[AppStatus, ...]:
+        if statistics is None:
+            return tuple(self._app(one, None) for one in self._apps.values())
+        counted = {
+            one.name: Traffic(one.accepted, one.active, one.bytes_to_target, one.bytes_to_client)
+            for one in statistics.apps
+        }
+        nothing = Traffic(0, 0, 0, 0)
+        return tuple(self._app(one, counted.get(name, nothing)) for name, one in self._apps.items())
+
+    def _app(self, supervised: _Supervised, traffic: Traffic | None) -> AppStatus:
         app, service = supervised.app, supervised.service
-        endpoint = self._endpoints.apps[app.name]
-        traffic = None
-        if statistics is not None:
-            traffic = Traffic(0, 0, 0, 0)
-            for one in statistics.apps:
-                if one.name == app.name:
-                    traffic = Traffic(
-                        one.accepted, one.active, one.bytes_to_target, one.bytes_to_client
-                    )
         return AppStatus(
             name=app.name,
             program=describe_program(app),
@@ -218,17 +523,27 @@ class Supervisor:
             since=service.since,
             pid=service.process.pid if service.process else None,
             restarts=service.restarts,
-            host_uid=endpoint.identity.uid,
+            host_uid=supervised.endpoint.identity.uid,
             hosts=app.hosts,
-            socket=endpoint.path,
+            socket=supervised.endpoint.path,
             message=supervised.program.message,
             failure=service.failure,
             traffic=traffic,
+            processes=tuple(
+                _process_status(one)
+                for one in service.services
+                if one.state not in (State.DORMANT, State.STOPPED)
+            ),
+            resources=self._resources.status(app.name),
+            fences=tuple(
+                ProtectionStatus(one.name, one.active, one.detail)
+                for one in supervised.program.fences
+            ),
         )
 
     def _door_status(self, statistics: Statistics | None) -> DoorStatus:
-        process = self._door.process
-        protections = process.protections if isinstance(process, FrontDoorProcess) else ()
+        process = self._door_process()
+        protections = () if process is None else process.protections
         return DoorStatus(
             state=self._door.state.value,
             since=self._door.since,
@@ -236,6 +551,8 @@ class Supervisor:
             restarts=self._door.restarts,
             host_uid=self._door_identity.uid,
             generation=self._front_door.generation,
+            replacements=self._front_door.replacements,
+            draining=len(self._front_door.retired),
             protections=tuple(
                 ProtectionStatus(one.name, one.active, one.detail) for one in protections
             ),
@@ -243,13 +560,19 @@ class Supervisor:
             accepted=statistics.accepted if statistics else None,
             active=statistics.active if statistics else None,
             log_lines_lost=statistics.log_lines_lost if statistics else None,
+            accept_pauses=statistics.accept_pauses if statistics else None,
+            bytes_to_target=statistics.bytes_to_target if statistics else None,
+            bytes_to_client=statistics.bytes_to_client if statistics else None,
+            hello=statistics.hello if statistics else None,
+            connect=statistics.connect if statistics else None,
+            answer=statistics.answer if statistics else None,
             outcomes=dict(statistics.outcomes) if statistics else {},
             failure=self._door.failure,
         )
 
     async def _renew(self) -> None:
         """Applications get a new certificate by a restart; their sockets stay."""
-        pause = RENEWAL
+        pause = max(0.0, self._takeover.oldest + RENEWAL - time.time())
         while True:
             await asyncio.sleep(pause)
             try:
@@ -262,18 +585,45 @@ class Supervisor:
             pause = RENEWAL
             for supervised in self._apps.values():
                 due = isinstance(supervised.app.tls, SelfSignedTls)
-                if due and supervised.service.state is State.READY:
+                if due and supervised.service.process is not None:
                     message = "restarts for its new certificate"
                     self._sink.emit(LogEvent(supervised.app.name, message))
                     supervised.service.restart()
+
+    async def replace_door(self) -> None:
+        """Have another door accept, and the one that runs now end with its last connection:
+        no connection is lost, and a new program is in use.
+
+        Returns once the new one accepts. Raises :class:`DoorError`, or
+        :class:`CloisterError` while everything stops; then the old one goes on.
+        """
+        self._refuse_stopping()
+        process = self._door_process()
+        if process is None:
+            raise DoorError(
+                "there is no door to replace",
+                why=f"its state is {self._door.state.value}",
+                hint="the next one starts by itself",
+            )
+        await process.replace()
+
+    async def door_answers(self, patience: float) -> bool:
+        """Whether every worker of the door answers within ``patience`` seconds; true while
+        no door runs, since the next one is on its way."""
+        process = self._door_process()
+        return process is None or await process.answers(patience)
+
+    def restart_door(self) -> None:
+        """End a door that does not answer; the next one starts by itself."""
+        if self._door.process is not None:
+            self._door.process.kill()
 
     def command(self, name: str, verb: str) -> None:
         """Do ``start``, ``stop`` or ``restart`` to one application.
 
         Raises :class:`UnknownAppError`, and :class:`CloisterError` while everything stops.
         """
-        if self._stopping:
-            raise CloisterError("the supervisor is stopping")
+        self._refuse_stopping()
         supervised = self._apps.get(name)
         if supervised is None:
             raise UnknownAppError(name, tuple(self._apps))
@@ -285,6 +635,47 @@ class Supervisor:
         verbs[verb]()
 
 
+def _connection_plan(program: AppProgram) -> ConnectionPlan:
+    app = program.app
+    return ConnectionPlan(
+        app.name,
+        program.launch_for,
+        program.endpoint.listening.socket,
+        app.processes.most,
+        app.stop_timeout,
+        app.restart,
+    )
+
+
+def _pool_plan(program: AppProgram) -> PoolPlan:
+    app = program.app
+    return PoolPlan(
+        app.name,
+        program.launch,
+        app.ready_timeout,
+        app.stop_timeout,
+        app.processes,
+        app.idle_stop,
+        app.restart,
+    )
+
+
+def _process_status(service: Service) -> ProcessStatus:
+    process = service.process
+    return ProcessStatus(
+        state=service.state.value,
+        since=service.since,
+        pid=process.pid if process else None,
+        restarts=service.restarts,
+        requests=process.requests if isinstance(process, AppProcess) else None,
+    )
+
+
+def _restore(bound: BoundSocket, former: SocketOptions) -> None:
+    with contextlib.suppress(CloisterError):  # what could be done once, can be done again
+        bound.adjust(former)
+
+
 class UnknownAppError(CloisterError):
     """No application of that name is configured."""
 
@@ -293,6 +684,25 @@ class UnknownAppError(CloisterError):
             f"there is no application {name!r}",
             hint=f"the applications are: {', '.join(known)}" if known else None,
         )
+
+
+def _brief(
+    name: str,
+    service: Keeping,
+    counted: AppStatistics | None,
+    groups: tuple[tuple[str, int], ...],
+) -> AppBrief:
+    return AppBrief(
+        name=name,
+        state=service.state.value,
+        pids=tuple(one.process.pid for one in service.services if one.process),
+        restarts=service.restarts,
+        accepted=counted.accepted if counted else 0,
+        active=counted.active if counted else 0,
+        bytes_to_target=counted.bytes_to_target if counted else 0,
+        bytes_to_client=counted.bytes_to_client if counted else 0,
+        groups=groups,
+    )
 
 
 def describe_route(listener: Listener) -> str:

@@ -1,33 +1,52 @@
 """From an application to the cell that it runs in."""
 
 import os
+import pwd
 import socket
 import stat
-import sys
 from collections.abc import Sequence
 
-from cloister.cells import view
+from cloister.cells import idmap, python, view
+from cloister.cells.cgroups.groups import AppGroup, CellGroup
+from cloister.cells.fences import build_fences
 from cloister.cells.spec import (
     Bind,
+    Clocks,
+    ControlGroups,
     Descriptor,
     File,
     Filesystem,
     FromDescriptor,
     Identity,
+    Link,
     Namespaces,
     Protections,
+    RootFolder,
     Spec,
     Stdin,
     Temporary,
     Variable,
 )
-from cloister.model.app import App, CommandProgram, Credential
+from cloister.model import isolation as model
+from cloister.model.app import App, CommandProgram, Credential, Endpoint
 from cloister.model.errors import CloisterError
 from cloister.model.isolation import HostIdentity
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 CREDENTIALS = "/run/credentials"
 NOTIFY_SOCKET = "/run/notify"
+TMP = "/tmp"  # noqa: S108 - the cell's own
+RUN = "/run"
+FIRST_DESCRIPTOR = "3"
+"""Of what is passed (sd_listen_fds(3))."""
+SOCKET = f"{TMP}/cloister.socket"
+"""Where a program makes a socket of its own; in its cell's private folder."""
+SHIMMED = frozenset({Endpoint.BIND, Endpoint.PORT})
+"""A second program in the cell takes the connections, and relays them."""
+RUN_SIZE = 16 * 1024 * 1024
+"""Bytes; credentials have at most 1 MiB each."""
+NANOSECONDS = 1_000_000_000
+"""In a second."""
 CREDENTIAL_LIMIT = 1024 * 1024
 """Bytes of one credential that ``cloister-cell`` reads."""
 
@@ -35,17 +54,33 @@ CREDENTIAL_LIMIT = 1024 * 1024
 class CellPlan:
     """A cell's specification and the descriptors that it names."""
 
-    def __init__(self, spec: Spec, inherited: Sequence[int], opened: Sequence[int]) -> None:
-        """``opened`` belongs to the plan from now on, ``inherited`` stays the caller's."""
+    def __init__(
+        self,
+        spec: Spec,
+        inherited: Sequence[int],
+        opened: Sequence[int],
+        group: CellGroup | None = None,
+    ) -> None:
+        """``opened`` and ``group`` belong to the plan from now on, ``inherited`` stays the
+        caller's."""
         self.spec = spec
+        self._group = group
         self.descriptors = (*inherited, *opened)
         """What ``cloister-cell`` must inherit, under these very numbers."""
         self._opened = list(opened)
 
     def close(self) -> None:
-        """Closes what the plan opened for itself (credentials). Idempotent."""
+        """Gives up what the plan opened and made for itself. Idempotent."""
         while self._opened:
             os.close(self._opened.pop())
+        group = self.take_group()
+        if group is not None:
+            group.remove()
+
+    def take_group(self) -> CellGroup | None:
+        """The cell's own control groups, which are the caller's from now on."""
+        group, self._group = self._group, None
+        return group
 
 
 def build_cell(
@@ -59,6 +94,7 @@ def build_cell(
     notify_socket: str | None = None,
     working_directory: str | None = None,
     stdin: Stdin = Stdin.NULL,
+    groups: AppGroup | None = None,
 ) -> CellPlan:
     """The default cell of ``app``; DESIGN section 4 says what it keeps apart.
 
@@ -68,52 +104,53 @@ def build_cell(
     and ``tls.key``. ``notify_socket`` is the host path of a bound datagram socket, seen in
     the cell as ``$NOTIFY_SOCKET``. ``working_directory``, a path inside the cell, replaces
     the application's folder, which is then not seen at all. ``stdin`` is what the
-    application reads. ``listening`` stays the caller's and becomes descriptor 3 inside.
+    application reads. ``groups`` bound what it uses. ``listening`` stays the caller's and
+    becomes descriptor 3 inside.
 
     Opens the credentials and looks at the host's folders. Raises :class:`CloisterError`
     when something that the application names cannot be used.
     """
-    python = not isinstance(app.program, CommandProgram)
-    binds, links = view.system_view()
-    if python:
-        binds += view.python_view()
-    if working_directory is None and app.directory is not None:
-        binds.append(view.application_folder(app.name, app.directory))
-    binds += [
-        Bind(bind.source, bind.destination, bind.writable, bind.executable, bind.optional)
-        for bind in app.binds
-    ]
-    if notify_socket is not None:
-        # Connecting to a socket writes nothing to its file system: read-only will do.
-        binds.append(Bind(notify_socket, NOTIFY_SOCKET, False, False, False))
-    binds = view.arrange(binds)
-    files = [file for file in view.made_files(app.name) if not view.covered(file.path, binds)]
+    isolation = app.isolation
+    _refuse_endpoint(app)
+    who = idmap.identity(app.name, isolation, identity)
+    hostname = isolation.hostname or app.name
     opened, secrets = _open_credentials(app.name, (*app.credentials, *credentials))
+    group = None
     try:
+        filesystem = _filesystem(
+            app,
+            who,
+            hostname,
+            secrets=secrets,
+            notify_socket=notify_socket,
+            folder=app.directory if working_directory is None else None,
+        )
         listeners = [] if listening is None else [listening.fileno()]
+        group = None if groups is None else groups.cell()
+        unified, members = (None, []) if group is None else group.open()
+        opened += [*members, *([] if unified is None else [unified])]
+        seen = isolation.namespaces.mount
         spec = Spec(
             name=app.name,
             command=tuple(command) if command is not None else _command(app),
             environment=_environment(
-                python=python,
+                app,
+                who,
                 chosen=(*app.environment, *environment),
                 credentials=bool(secrets),
-                notify=notify_socket is not None,
+                notify_socket=NOTIFY_SOCKET if notify_socket and seen else notify_socket,
             ),
             working_directory=working_directory or os.path.normpath(app.directory or "/"),
-            hostname=app.name,
-            identity=Identity(view.USER_ID, view.USER_ID, identity.uid, identity.gid),
-            namespaces=Namespaces(
-                user=True, mount=True, pid=True, ipc=True, uts=True, cgroup=True, network=True
+            hostname=hostname,
+            identity=who,
+            host_groups=identity.groups,
+            control_groups=ControlGroups(unified, tuple(members)),
+            init=isolation.init,
+            namespaces=_namespaces(isolation.namespaces),
+            clocks=Clocks(
+                isolation.monotonic_offset * NANOSECONDS, isolation.boottime_offset * NANOSECONDS
             ),
-            filesystem=Filesystem(
-                binds=tuple(binds),
-                temporary=(Temporary("/tmp", app.tmp_size, 0o1777),),  # noqa: S108
-                files=(*files, *secrets),
-                links=tuple(links),
-                proc=True,
-                dev=True,
-            ),
+            filesystem=filesystem,
             descriptors=tuple(Descriptor(app.name, number) for number in listeners),
             stdin=stdin,
             protections=Protections(
@@ -121,50 +158,195 @@ def build_cell(
                 no_new_privileges=True,
                 new_session=True,
                 new_keyring=True,
-                no_core_dumps=True,
+                no_core_dumps=not app.fences.core_dumps,
                 close_descriptors=True,
             ),
+            fences=build_fences(app.fences),
         )
     except BaseException:
         for descriptor in opened:
             os.close(descriptor)
+        if group is not None:
+            group.remove()
         raise
-    return CellPlan(spec, listeners, opened)
+    return CellPlan(spec, listeners, opened, group)
+
+
+def _namespaces(own: model.Namespaces) -> Namespaces:
+    return Namespaces(
+        user=own.user,
+        mount=own.mount,
+        pid=own.pid,
+        ipc=own.ipc,
+        uts=own.uts,
+        cgroup=own.cgroup,
+        network=own.network,
+        time=own.time,
+    )
+
+
+def _filesystem(
+    app: App,
+    who: Identity,
+    hostname: str,
+    *,
+    secrets: Sequence[File],
+    notify_socket: str | None,
+    folder: str | None,
+) -> Filesystem:
+    """What the cell sees; ``folder`` is the application's own, seen in any case."""
+    isolation, automount = app.isolation, app.isolation.automount
+    if not isolation.namespaces.mount:
+        _refuse_without_mounts(app, bool(secrets))
+        return Filesystem(None, (), (), (), (), proc=False, dev=False)
+    rootfs = isolation.rootfs
+    links: list[Link] = []
+    binds: list[Bind] = []
+    if rootfs is None:
+        binds, links = view.system_view()
+    if app.endpoint in SHIMMED:
+        binds += python.shim_binds()
+        if rootfs is not None:
+            binds += view.library_view(rootfs.path)
+    if not isinstance(app.program, CommandProgram) and automount.language_dependencies:
+        binds += python.binds(app.program)
+        if rootfs is not None:
+            binds += view.library_view(rootfs.path)
+    if folder is not None and rootfs is None:
+        binds.append(view.application_folder(app.name, folder))
+    binds += [
+        Bind(
+            bind.source,
+            bind.destination,
+            bind.writable,
+            bind.executable,
+            bind.optional,
+            idmap.owners(app.name, bind, who),
+        )
+        for bind in app.binds
+    ]
+    if notify_socket is not None:
+        # Connecting to a socket writes nothing to its file system: read-only will do.
+        binds.append(Bind(notify_socket, NOTIFY_SOCKET, False, False, False, None))
+    binds = view.arrange(binds)
+    temporary = [
+        Temporary(one.path, one.size, one.mode, one.executable) for one in isolation.temporary
+    ]
+    own_places = {one.path for one in temporary}
+    if automount.tmp and TMP not in own_places:
+        temporary.append(Temporary(TMP, app.tmp_size, 0o1777, executable=True))
+    files: list[File] = []
+    root = None
+    if rootfs is None:
+        made = view.made_files(hostname, who)
+        files = [file for file in made if not view.covered(file.path, binds)]
+    else:
+        mapped = idmap.image_owners(app.name, rootfs.writable, who) if rootfs.mapped else None
+        root = RootFolder(rootfs.path, rootfs.writable, mapped)
+        if (secrets or notify_socket) and RUN not in own_places:
+            # A place of the cell's own for what is put there.
+            temporary.append(Temporary(RUN, RUN_SIZE, 0o755, executable=False))
+    return Filesystem(
+        root=root,
+        binds=tuple(binds),
+        temporary=tuple(temporary),
+        files=(*files, *secrets),
+        links=tuple(links),
+        proc=automount.proc,
+        dev=automount.dev,
+    )
+
+
+def _refuse_without_mounts(app: App, secrets: bool) -> None:
+    given = [
+        name
+        for name, used in (
+            ("binds", app.binds),
+            ("credentials", secrets),
+            ("rootfs", app.isolation.rootfs),
+            ("tmpfs", app.isolation.temporary),
+        )
+        if used
+    ]
+    if given:
+        raise CloisterError(
+            f"{app.name} has no mount namespace for its {' and '.join(given)}",
+            why="it sees the host's file system as it is, and nothing can be put there for it",
+            hint="give it a mount namespace, or take the others away",
+        )
 
 
 def _command(app: App) -> tuple[str, ...]:
-    if isinstance(app.program, CommandProgram):
-        return app.program.command
-    # Requests under way are cut before the supervisor loses its patience, not by it.
-    patience = f"{app.stop_timeout * 0.8:g}"
-    server = (sys.executable, "-m", "cloister.apps.servers", str(app.program))
-    tls = () if app.tls is None else ("--tls",)
-    return (*server, *tls, "--stop-timeout", patience)
+    if not isinstance(app.program, CommandProgram):
+        return python.command(app, app.program)
+    place, value = {
+        Endpoint.INHERIT: ("{fd}", FIRST_DESCRIPTOR),
+        Endpoint.HANDOFF: ("{fd}", FIRST_DESCRIPTOR),
+        Endpoint.BIND: ("{socket}", SOCKET),
+        Endpoint.PORT: ("{port}", str(app.port)),
+        Endpoint.STDIO: ("", ""),
+    }[app.endpoint]
+    program, *arguments = app.program.command
+    if place:
+        arguments = [argument.replace(place, value) for argument in arguments]
+    if app.endpoint in SHIMMED:
+        target = value if app.endpoint is Endpoint.BIND else f"127.0.0.1:{value}"
+        return (*python.shim(target, app.stop_timeout), program, *arguments)
+    return (program, *arguments)
+
+
+def _refuse_endpoint(app: App) -> None:
+    own = app.isolation.namespaces
+    needed = {
+        Endpoint.BIND: (own.mount, "mount", "its socket would lie among the host's files"),
+        Endpoint.PORT: (own.network, "network", "its port would be open on the host"),
+    }.get(app.endpoint)
+    if needed is not None and not needed[0]:
+        raise CloisterError(
+            f"the endpoint `{app.endpoint.value}` of {app.name} needs a {needed[1]} namespace",
+            why=needed[2],
+            hint="give it one, or take another endpoint",
+        )
 
 
 def _environment(
-    *, python: bool, chosen: Sequence[tuple[str, str]], credentials: bool, notify: bool
+    app: App,
+    who: Identity,
+    *,
+    chosen: Sequence[tuple[str, str]],
+    credentials: bool,
+    notify_socket: str | None,
 ) -> tuple[Variable, ...]:
     """Sorted by name. What Cloister itself promises cannot be overridden."""
-    variables = {
-        "HOME": view.HOME,
-        "LANG": "C.UTF-8",
-        "LOGNAME": view.USER,
-        "PATH": PATH,
-        "USER": view.USER,
-    }
-    if python:
+    variables = {"LANG": "C.UTF-8", "PATH": PATH, **_user_variables(app, who)}
+    if not isinstance(app.program, CommandProgram):
         # What an application prints is a log line now, not at its end; and what it could
         # not write anyway is not tried.
         variables |= {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     variables.update(chosen)
     for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"):
         variables.pop(name, None)
+    if app.endpoint is Endpoint.BIND:
+        variables["SOCKPATH"] = SOCKET
+    elif app.endpoint is Endpoint.PORT:
+        variables["PORT"] = str(app.port)
     if credentials:
         variables["CREDENTIALS_DIRECTORY"] = CREDENTIALS
-    if notify:
-        variables["NOTIFY_SOCKET"] = NOTIFY_SOCKET
+    if notify_socket is not None:
+        variables["NOTIFY_SOCKET"] = notify_socket
     return tuple(Variable(name, value) for name, value in sorted(variables.items()))
+
+
+def _user_variables(app: App, who: Identity) -> dict[str, str]:
+    """environ(7): as the cell's own /etc/passwd has the user, or the host's where it sees that."""
+    name, home = view.user_name(who), view.HOME
+    if not app.isolation.namespaces.mount:
+        try:
+            found = pwd.getpwuid(who.uid)
+        except KeyError:
+            return {"HOME": "/"}
+        name, home = found.pw_name, found.pw_dir
+    return {"HOME": home, "LOGNAME": name, "USER": name}
 
 
 def _open_credentials(app: str, credentials: Sequence[Credential]) -> tuple[list[int], list[File]]:

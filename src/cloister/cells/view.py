@@ -3,18 +3,21 @@
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from cloister.cells.spec import Bind, File, Link, Text
+from cloister.cells.spec import Bind, File, Identity, Link, Text
 from cloister.model.errors import CloisterError
 
 USER = "app"
-"""The application's user and group inside."""
-USER_ID = 1000
+"""The application's user and group inside, unless they are root's."""
 HOME = "/tmp"  # noqa: S108 - the cell's own
 
 SYSTEM_FOLDERS = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 """Links into /usr on a merged system, folders of their own on an older one."""
+
+LIBRARY_FOLDERS = ("/lib", "/lib32", "/lib64", "/libx32")
+"""Where programs expect their loader, and it the libraries."""
 
 SYSTEM_FILES = (
     "/etc/alternatives",
@@ -39,7 +42,7 @@ OWN_FOLDERS = ("/", "/dev", "/etc", "/proc", "/run", "/sys", "/tmp")  # noqa: S1
 
 def read_only(path: str, *, executable: bool = True, optional: bool = False) -> Bind:
     """``path`` of the host, at the same path in the cell."""
-    return Bind(path, path, writable=False, executable=executable, optional=optional)
+    return Bind(path, path, False, executable, optional, owners=None)
 
 
 def system_view() -> tuple[list[Bind], list[Link]]:
@@ -67,17 +70,39 @@ def python_view() -> list[Bind]:
     folder of the script, nor the current one, nor ``PYTHONPATH``.
     """
     package = Path(__file__).absolute().parent.parent
-    foreign = {"", str(Path.cwd()), str(package.parent)}
+    paths = [sys.base_prefix, sys.prefix, str(package), *follow_links(sys.executable)]
+    return [read_only(path) for path in (*paths, *import_folders())]
+
+
+def import_folders() -> list[str]:
+    """Of the module search path what :func:`python_view` says of it."""
+    foreign = {"", str(Path.cwd()), str(Path(__file__).absolute().parent.parent.parent)}
     foreign.update(os.environ.get("PYTHONPATH", "").split(os.pathsep))
     if not sys.flags.safe_path and sys.path:
         # The script's folder; with -m and -c the current one.
         foreign.add(sys.path[0])
-    paths = [sys.base_prefix, sys.prefix, str(package), *_links(sys.executable)]
-    paths += [path for path in sys.path if path not in foreign and Path(path).exists()]
-    return [read_only(path) for path in paths]
+    return [path for path in sys.path if path not in foreign and Path(path).exists()]
 
 
-def _links(path: str) -> list[str]:
+def library_view(rootfs: str) -> list[Bind]:
+    """The host's shared libraries, for a root filesystem without any: its own would be
+    covered otherwise. Where it has a program loader it has libraries.
+    """
+    loaders = [entry for entry in Path("/lib64").glob("ld-*") if entry.exists()]
+    loaders += [entry for entry in Path("/lib").glob("ld-*") if entry.exists()]
+    if any(
+        Path(f"{rootfs}{loader}").is_symlink() or Path(f"{rootfs}{loader}").exists()
+        for loader in loaders
+    ):
+        return []
+    folders = [folder for folder in LIBRARY_FOLDERS if Path(folder).is_dir()]
+    return [
+        Bind(os.path.realpath(folder), folder, False, True, False, owners=None)
+        for folder in ("/usr/lib", *folders)
+    ]
+
+
+def follow_links(path: str) -> list[str]:
     """``path`` and every link on the way to what it finally names (``venv``, pyenv)."""
     found = [path]
     while len(found) < 40 and Path(found[-1]).is_symlink():
@@ -86,12 +111,19 @@ def _links(path: str) -> list[str]:
     return found
 
 
-def made_files(hostname: str) -> list[File]:
+def user_name(identity: Identity) -> str:
+    """What the application's user is called inside."""
+    return "root" if identity.uid == 0 else USER
+
+
+def made_files(hostname: str, identity: Identity) -> list[File]:
     """The files below /etc that are the cell's own."""
+    user = user_name(identity)
+    group = "root" if identity.gid == 0 else USER
     texts = {
-        "/etc/passwd": f"{USER}:x:{USER_ID}:{USER_ID}:{USER}:{HOME}:/bin/sh\n"
+        "/etc/passwd": f"{user}:x:{identity.uid}:{identity.gid}:{user}:{HOME}:/bin/sh\n"
         "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
-        "/etc/group": f"{USER}:x:{USER_ID}:\nnogroup:x:65534:\n",
+        "/etc/group": f"{group}:x:{identity.gid}:\nnogroup:x:65534:\n",
         "/etc/hostname": f"{hostname}\n",
         "/etc/hosts": f"127.0.0.1 localhost {hostname}\n::1 localhost ip6-localhost ip6-loopback\n",
         # No name server is reachable; asking one would only take time.
@@ -150,12 +182,10 @@ def application_folder(app: str, path: str) -> Bind:
 
 
 def _normal(bind: Bind) -> Bind:
-    return Bind(
-        os.path.normpath(bind.source),
-        os.path.normpath(bind.destination),
-        writable=bind.writable,
-        executable=bind.executable,
-        optional=bind.optional,
+    return replace(
+        bind,
+        source=os.path.normpath(bind.source),
+        destination=os.path.normpath(bind.destination),
     )
 
 
@@ -172,4 +202,8 @@ def _through(parent: Bind, destination: str) -> str:
 
 
 def _same(parent: Bind, bind: Bind) -> bool:
-    return parent.writable == bind.writable and (parent.executable or not bind.executable)
+    return (
+        parent.writable == bind.writable
+        and parent.owners == bind.owners
+        and (parent.executable or not bind.executable)
+    )

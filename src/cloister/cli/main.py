@@ -19,7 +19,7 @@ import difflib
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import click
 
@@ -51,9 +51,24 @@ VERBS = {
     "init": "Write a commented starter configuration and a small application.",
     "up": "Run everything that the configuration names, in the foreground.",
     "status": "Show what runs, and how it is doing.",
+    "logs": "Show what an application has written.",
+    "apply": "Run another configuration from now on, or refuse it as a whole.",
+    "get": "Print the running configuration, or a part of it.",
+    "set": "Change one value of the running configuration.",
+    "edit": "Edit the running configuration with $EDITOR.",
+    "restart": "Restart apps.",
+    "stop": "Stop apps.",
+    "start": "Start apps that were stopped or have failed.",
+    "doctor": "Find out why a socket cannot be reached, and what cures it.",
+    "top": "Show what the applications use, live.",
+    "web": "Show what runs in a browser.",
+    "door": "Replace the running door without losing a connection.",
     "run": "Run one command in a default cell, in the foreground.",
     "explain": "Print how an application's cell is made, step by step.",
+    "audit": "Show what processes could do, read and use up if taken over.",
+    "hosts": "Add, list and check the names of a hosts directory.",
     "hostname": "Print a hostname's canonical form, or why it has none.",
+    "generate": "Print unit files and the like.",
 }
 """Every verb with its line in ``cloister --help``. ``commands.VERB`` is imported when used."""
 
@@ -109,6 +124,10 @@ def cloister() -> None:
     """Many services on one Linux host: each in a cell of its own, behind one front door.
 
     Begin with `cloister init`.
+
+    \b
+    Example:
+      cloister init mysite && cloister up mysite/cloister.toml
     """
 
 
@@ -118,12 +137,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: without the program's name; ``None`` for those of this process.
     """
-    try:
-        result = cloister.main(
+    return guard(
+        lambda: cloister.main(
             None if arguments is None else list(arguments),
             prog_name="cloister",
             standalone_mode=False,
         )
+    )
+
+
+def guard(action: Callable[[], object]) -> int:
+    """The exit code of ``action``: the number that it returns, 0 for anything else, and for what
+    it raises the one of that error, which is printed."""
+    try:
+        result = action()
         # A reader that went away may show only when the last of the output is written.
         sys.stdout.flush()
     except BrokenPipeError:

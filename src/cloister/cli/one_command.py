@@ -1,24 +1,20 @@
-"""One command in a default cell: what ``run`` does and ``explain`` shows."""
+"""One command in a cell of its own: what ``run`` does and ``explain`` shows."""
 
 import os
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import click
-
+from cloister.cli.cell_options import NAME, CellOptions
 from cloister.model.app import App, CommandProgram
-from cloister.model.errors import UsageError
-from cloister.model.isolation import Bind, HostIdentity
-from cloister.model.snapshot import DEFAULT_IDS, default_paths
+from cloister.model.isolation import HostIdentity
+from cloister.model.snapshot import DEFAULT_IDS, SYSTEM_FILE, default_paths
 
 if TYPE_CHECKING:
+    from cloister.cells.cgroups.groups import AppGroup
     from cloister.cells.identity import IdentityStore
     from cloister.cells.plan import CellPlan
-
-NAME = "run"
-"""The cell's name and its host name inside."""
+    from cloister.cells.spec import Stdin
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,107 +22,81 @@ class OneCommand:
     """What the command line asks for."""
 
     command: tuple[str, ...]
-    binds: tuple[Bind, ...]
-    environment: tuple[tuple[str, str], ...]
-    directory: str | None
-    """An absolute path, seen read-only and worked in; ``None`` for an empty /tmp."""
+    cell: CellOptions
+
+    @property
+    def app(self) -> App:
+        """The application that the command would be in a configuration."""
+        cell = self.cell
+        return App(
+            NAME,
+            CommandProgram(self.command),
+            cell.directory,
+            environment=cell.environment,
+            binds=cell.binds,
+            user=cell.user,
+            group=cell.group,
+            isolation=cell.isolation,
+            limits=cell.limits,
+            fences=cell.fences,
+        )
 
 
-def options(command: Callable[..., object]) -> Callable[..., object]:
-    """Gives a command the parameters ``binds``, ``environment`` and ``directory``."""
-    for option in (
-        click.option(
-            "--directory",
-            type=click.Path(),
-            metavar="DIR",
-            help="Show DIR read-only at its own path and work in it. Default: an empty /tmp.",
-        ),
-        click.option(
-            "--env",
-            "environment",
-            multiple=True,
-            metavar="KEY=VALUE",
-            help="Set an environment variable. Nothing is inherited.",
-        ),
-        click.option(
-            "--bind",
-            "binds",
-            multiple=True,
-            metavar="SRC[:DEST[:rw]]",
-            help="Show SRC of the host at DEST (default: the same path), read-only unless rw.",
-        ),
-    ):
-        command = option(command)
-    return command
-
-
-def parse(
-    command: tuple[str, ...],
-    binds: tuple[str, ...],
-    environment: tuple[str, ...],
-    directory: str | None,
-) -> OneCommand:
-    """Raises :class:`UsageError` for an option that has another form."""
-    return OneCommand(
-        command,
-        tuple(_parse_bind(text) for text in binds),
-        tuple(_parse_variable(text) for text in environment),
-        None if directory is None else os.path.abspath(directory),  # noqa: PTH100 - keep links
-    )
-
-
-def build(wanted: OneCommand, identity: HostIdentity) -> "CellPlan":
-    """The plan of the command's cell, to be closed by the caller."""
+def build(
+    wanted: OneCommand,
+    identity: HostIdentity,
+    *,
+    stdin: "Stdin | None" = None,
+    groups: "AppGroup | None" = None,
+) -> "CellPlan":
+    """The plan of the command's cell, to be closed by the caller. ``stdin`` is the caller's
+    own unless it says otherwise.
+    """
     from cloister.cells.plan import build_cell
     from cloister.cells.spec import Stdin
+    from cloister.cells.users import app_identity
 
-    program = CommandProgram(wanted.command)
-    directory = wanted.directory or "/tmp"  # noqa: S108 - the cell's own
-    app = App(NAME, program, directory, environment=wanted.environment, binds=wanted.binds)
+    app = wanted.app
+    directory = app.directory or _folder(wanted.cell)
     return build_cell(
         app,
-        identity,
+        app_identity(app, lambda _: identity),
         None,
         command=_locate(wanted, directory),
-        working_directory=None if wanted.directory is not None else directory,
-        stdin=Stdin.INHERIT,
+        working_directory=None if app.directory is not None else directory,
+        stdin=Stdin.INHERIT if stdin is None else stdin,
+        groups=groups,
     )
 
 
-def identity() -> AbstractContextManager[HostIdentity]:
+def _folder(cell: CellOptions) -> str:
+    """Where the command works when nothing is said of it."""
+    if not cell.isolation.namespaces.mount:
+        return str(os.getcwd())  # noqa: PTH109 - a text
+    return "/" if cell.isolation.rootfs is not None else "/tmp"  # noqa: S108 - the cell's own
+
+
+def identity(config: str | None = None) -> AbstractContextManager[HostIdentity]:
     """Ids for as long as the command runs: from the range as root, else the caller's own."""
-    return store().lease()
+    return store(config).lease()
 
 
-def store() -> "IdentityStore":
-    """The identities of a supervisor whose configuration sets neither ids nor places."""
+def store(config: str | None = None) -> "IdentityStore":
+    """The identities of the supervisor that ``config`` is for, else of the system's, else of
+    one whose configuration sets neither ids nor places.
+    """
     from cloister.cells.identity import IdentityStore
 
+    # An ordinary user has no ids to give: nothing has to be read.
+    if os.geteuid() == 0:
+        if config is None and os.path.exists(SYSTEM_FILE):  # noqa: PTH110 - a text
+            config = SYSTEM_FILE
+        if config is not None:
+            from cloister.config.load import load
+
+            snapshot = load(config, check_files=False)
+            return IdentityStore(snapshot.paths.identities, snapshot.ids)
     return IdentityStore(default_paths(os.getuid(), os.environ).identities, DEFAULT_IDS)
-
-
-def _parse_bind(text: str) -> Bind:
-    source, _, rest = text.partition(":")
-    destination, _, mode = rest.partition(":")
-    if not source or mode not in ("", "rw", "ro"):
-        raise UsageError(
-            f"--bind {text} cannot be understood",
-            why="its form is SRC[:DEST[:rw]]",
-            hint="for example --bind ./data:/data:rw",
-        )
-    source = os.path.abspath(source)  # noqa: PTH100 - a link is bound, not resolved
-    if not os.path.lexists(source):
-        raise UsageError(f"--bind {text}: {source} does not exist")
-    if destination and not destination.startswith("/"):
-        raise UsageError(f"--bind {text}: {destination} is not absolute")
-    return Bind(source, destination or source, writable=mode == "rw")
-
-
-def _parse_variable(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not name or not equals or "\0" in text:
-        raise UsageError(f"--env {text} cannot be understood", why="its form is KEY=VALUE")
-    return name, value
 
 
 def _locate(wanted: OneCommand, directory: str) -> tuple[str, ...]:

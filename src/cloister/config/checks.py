@@ -1,13 +1,16 @@
 """What has to hold between settings. No system calls: see ``files`` for the machine's part."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 
+from cloister.config import isolation_checks, lifecycle_checks
+from cloister.config.checks_metrics import check_metrics
 from cloister.config.lines import KeyPath
 from cloister.config.problems import Code
 from cloister.config.resolve import Report
 from cloister.config.validation import Checked
-from cloister.model.app import App
+from cloister.model.app import App, PythonProgram
+from cloister.model.errors import Problem
 from cloister.model.listener import Address, Listener, TcpAddress, UnixAddress
 from cloister.model.route import ServerNameRoute, TargetRoute, UnixPathTarget
 from cloister.model.snapshot import Paths, Snapshot
@@ -40,9 +43,13 @@ def check(snapshot: Snapshot, checked: Checked, report: Report, *, home: str | N
     if _listeners_complete(checked):
         _reachable(snapshot, checked, report)
     _ids(snapshot, report)
+    check_metrics(snapshot, checked, report)
     for app in snapshot.apps:
+        lifecycle_checks.check(app, checked.file.apps[app.name], report)
         _directories(app, snapshot, report, home)
+        _python_folders(app, snapshot.paths, report, home)
         _binds(app, snapshot.paths, report, home)
+        isolation_checks.check(app, checked.file.apps[app.name], report)
 
 
 def _listeners_complete(checked: Checked) -> bool:
@@ -61,16 +68,7 @@ def _listeners(snapshot: Snapshot, checked: Checked, report: Report) -> None:
     seen: list[tuple[Address, KeyPath]] = []
     for listener in snapshot.listeners:
         for address, path in _places(listener, checked):
-            for other, where in seen:
-                if _collide(address, other):
-                    report.add(
-                        Code.DUPLICATE_ADDRESS,
-                        f"{address} cannot be listened on twice",
-                        path,
-                        why=f"{other} is taken by {report.place(where)}",
-                        hint="remove one of them, or take another port",
-                    )
-                    break
+            collision(address, path, seen, report)
             seen.append((address, path))
         _socket_options(listener, checked, report)
 
@@ -78,9 +76,28 @@ def _listeners(snapshot: Snapshot, checked: Checked, report: Report) -> None:
 def _places(listener: Listener, checked: Checked) -> Iterator[tuple[Address, KeyPath]]:
     """Each address with the element of ``listen`` that it comes from."""
     addresses = iter(listener.addresses)
-    for index, group in enumerate(checked.file.listeners[listener.name].listen):
+    table = checked.file.listeners.get(listener.name)
+    groups = checked.file.apps[listener.name].listen if table is None else table.listen
+    for index, group in enumerate(groups):
         for _ in group:
-            yield next(addresses), ("listeners", listener.name, "listen", index)
+            kind = "apps" if table is None else "listeners"
+            yield next(addresses), (kind, listener.name, "listen", index)
+
+
+def collision(
+    address: Address, path: KeyPath, seen: Iterable[tuple[Address, KeyPath]], report: Report
+) -> None:
+    """Reports an address, which stands at ``path``, that one of ``seen`` takes already."""
+    for other, where in seen:
+        if _collide(address, other):
+            report.add(
+                Code.DUPLICATE_ADDRESS,
+                f"{address} cannot be listened on twice",
+                path,
+                why=f"{other} is taken by {report.place(where)}",
+                hint="remove one of them, or take another port",
+            )
+            return
 
 
 def _collide(one: Address, other: Address) -> bool:
@@ -100,7 +117,8 @@ def _socket_options(listener: Listener, checked: Checked, report: Report) -> Non
     """Owners and modes are refused where nothing has them: somebody relies on them."""
     if any(isinstance(a, UnixAddress) and not a.abstract for a in listener.addresses):
         return
-    given = checked.file.listeners[listener.name].socket.model_fields_set - {"backlog"}
+    table = checked.file.listeners.get(listener.name)
+    given = table.socket.model_fields_set - {"backlog"} if table is not None else set()
     for name in sorted(given):
         key = name.replace("_", "-")
         report.add(
@@ -194,7 +212,26 @@ def _directories(app: App, snapshot: Snapshot, report: Report, home: str | None)
             why=f"it lies in its folder, {app.directory}, and holds other applications' settings",
             hint=f'give it a folder of its own, for example directory = "{app.name}"',
         )
-    _overlap(app.directory, "directory", path, snapshot.paths, report)
+    overlap(app.directory, "directory", path, snapshot.paths, report)
+
+
+def _python_folders(app: App, paths: Paths, report: Report, home: str | None) -> None:
+    if not isinstance(app.program, PythonProgram):
+        return
+    python: KeyPath = ("apps", app.name, "python")
+    found = [(app.program.home, "home", (*python, "home"))] if app.program.home else []
+    found += [(one, "path", (*python, "path", at)) for at, one in enumerate(app.program.path)]
+    for folder, key, path in found:
+        if is_broad(folder, home):
+            report.add(
+                Code.BROAD_DIRECTORY,
+                f"{folder} is too much for the application {app.name}",
+                path,
+                why="the whole folder becomes readable in its cell",
+                hint=f"name the folder that holds nothing but its modules in `{key}`",
+            )
+        else:
+            overlap(folder, key, path, paths, report)
 
 
 def _binds(app: App, paths: Paths, report: Report, home: str | None) -> None:
@@ -214,7 +251,7 @@ def _binds(app: App, paths: Paths, report: Report, home: str | None) -> None:
                 hint="name the folder in it that the application needs",
             )
         else:
-            _overlap(bind.source, "source", (*path, "source"), paths, report)
+            overlap(bind.source, "source", (*path, "source"), paths, report)
         if bind.destination in _CELL_EXACT or _is_below(bind.destination, _CELL_BELOW):
             report.add(
                 Code.PROTECTED_DESTINATION,
@@ -240,7 +277,13 @@ def is_broad(folder: str, home: str | None) -> bool:
     return folder in BROAD or whole_home or _is_below(folder, _KERNEL)
 
 
-def _overlap(folder: str, key: str, path: KeyPath, paths: Paths, report: Report) -> None:
+def position(problem: Problem) -> int:
+    """By this problems are sorted."""
+    return problem.where.line or 0
+
+
+def overlap(folder: str, key: str, path: KeyPath, paths: Paths, report: Report) -> None:
+    """Reports a folder that an application would see, and that holds what is Cloister's."""
     for own, setting in ((paths.runtime, "runtime-directory"), (paths.state, "state-directory")):
         contains = _is_below(own, (folder,))
         if contains or _is_below(folder, (own,)):

@@ -53,25 +53,25 @@ def tables(annotation: Any) -> list[type[BaseModel]]:
     return found
 
 
-def find(path: KeyPath) -> FieldInfo | None:
+def find(path: KeyPath, model: type[BaseModel] = File) -> FieldInfo | None:
     """The setting at ``path``; ``None`` for names that users choose, elements, unknown keys."""
-    return _walk(path)[0]
+    return _walk(path, model)[0]
 
 
-def table_at(path: KeyPath) -> type[BaseModel] | None:
+def table_at(path: KeyPath, model: type[BaseModel] = File) -> type[BaseModel] | None:
     """The table of settings at ``path``."""
     found = [
         bare
-        for bare in map(_bare, _annotations(_walk(path)[1]))
+        for bare in map(_bare, _annotations(_walk(path, model)[1]))
         if isinstance(bare, type) and issubclass(bare, BaseModel)
     ]
     return found[0] if found else None
 
 
-def _walk(path: KeyPath) -> tuple[FieldInfo | None, Any]:
+def _walk(path: KeyPath, model: type[BaseModel]) -> tuple[FieldInfo | None, Any]:
     """The setting that ``path`` ends in, if it ends in one, and the type of what is there."""
     field: FieldInfo | None = None
-    annotation: Any = File
+    annotation: Any = model
     for key in path:
         field, inner = None, None
         for bare in map(_bare, _annotations(annotation)):

@@ -8,7 +8,7 @@ from cloister.config.checks import is_broad
 from cloister.config.lines import KeyPath
 from cloister.config.problems import Code
 from cloister.config.resolve import Report
-from cloister.model.app import App, CommandProgram, FileTls
+from cloister.model.app import App, CommandProgram, FileTls, PythonProgram
 from cloister.model.isolation import Bind, IdRange
 from cloister.model.route import ServerNameRoute
 from cloister.model.snapshot import Snapshot
@@ -27,7 +27,9 @@ def check(snapshot: Snapshot, report: Report, *, uid: int, home: str | None) -> 
     for listener in snapshot.listeners:
         if isinstance(listener.route, ServerNameRoute) and listener.route.hosts_directory:
             path: KeyPath = ("listeners", listener.name, "route", "hosts")
-            _folder(listener.route.hosts_directory, path, report)
+            is_folder(listener.route.hosts_directory, path, report)
+    if snapshot.metrics.token is not None:
+        _secret(snapshot.metrics.token, ("metrics", "token"), report, "make another one")
     for app in snapshot.apps:
         _app(app, report, home)
         if uid == 0:
@@ -36,10 +38,12 @@ def check(snapshot: Snapshot, report: Report, *, uid: int, home: str | None) -> 
 
 def _app(app: App, report: Report, home: str | None) -> None:
     path: KeyPath = ("apps", app.name)
-    if app.directory is None or _folder(app.directory, (*path, "directory"), report):
+    if app.directory is None or is_folder(app.directory, (*path, "directory"), report):
         _not_broad_by_link(app, (*path, "directory"), report, home)
         if isinstance(app.program, CommandProgram):
             _program(app, app.program, (*path, "command"), report)
+    if isinstance(app.program, PythonProgram):
+        _python(app.program, (*path, "python"), report)
     for credential in app.credentials:
         place = (*path, "credentials", credential.name)
         status = _file(credential.source, place, report)
@@ -52,19 +56,24 @@ def _app(app: App, report: Report, home: str | None) -> None:
                 hint="hand it over as one of `binds`",
             )
     for index, bind in enumerate(app.binds):
-        if _status(bind.source, (*path, "binds", index, "source"), report) is not None:
+        if look_at(bind.source, (*path, "binds", index, "source"), report) is not None:
             _place(app, bind, (*path, "binds", index), report)
     if isinstance(app.tls, FileTls):
         _file(app.tls.certificate, (*path, "tls", "certificate"), report)
-        status = _file(app.tls.key, (*path, "tls", "key"), report)
-        if status is not None and status.st_mode & stat.S_IRWXO:
-            report.add(
-                Code.EXPOSED_KEY,
-                f"everybody on this machine may use {app.tls.key}",
-                (*path, "tls", "key"),
-                why=f"its mode is {stat.S_IMODE(status.st_mode):04o}, and it is a private key",
-                hint=f"chmod o= {app.tls.key}; if others may have read it, get a new certificate",
-            )
+        _secret(app.tls.key, (*path, "tls", "key"), report, "get a new certificate")
+
+
+def _secret(path: str, where: KeyPath, report: Report, remedy: str) -> None:
+    """A file that not everybody may read; ``remedy`` is for one that somebody has read."""
+    status = _file(path, where, report)
+    if status is not None and status.st_mode & 0o007:
+        report.add(
+            Code.EXPOSED_KEY,
+            f"everybody on this machine may use {path}",
+            where,
+            why=f"its mode is {stat.S_IMODE(status.st_mode):04o}",
+            hint=f"chmod o= {path}; if others may have read it, {remedy}",
+        )
 
 
 def _not_broad_by_link(app: App, path: KeyPath, report: Report, home: str | None) -> None:
@@ -135,7 +144,7 @@ def _program(app: App, program: CommandProgram, path: KeyPath, report: Report) -
             hint="put the program into `directory`, or add its folder to `binds`",
         )
         return
-    status = _status(source, path, report)
+    status = look_at(source, path, report)
     if status is None:
         return
     if not stat.S_ISREG(status.st_mode) or not status.st_mode & 0o111:
@@ -147,6 +156,22 @@ def _program(app: App, program: CommandProgram, path: KeyPath, report: Report) -
             hint="name the program itself"
             if stat.S_ISDIR(status.st_mode)
             else f"chmod +x {source}, or name its interpreter first",
+        )
+
+
+def _python(program: PythonProgram, path: KeyPath, report: Report) -> None:
+    for index, folder in enumerate(program.path):
+        is_folder(folder, (*path, "path", index), report)
+    if program.home is None or not is_folder(program.home, (*path, "home"), report):
+        return
+    interpreter = f"{program.home}/bin/python"
+    if not os.access(interpreter, os.X_OK):
+        report.add(
+            Code.WRONG_FILE_TYPE,
+            f"{program.home} is no virtual environment",
+            (*path, "home"),
+            why=f"there is no program {interpreter}",
+            hint=f"make one: python3 -m venv {program.home}",
         )
 
 
@@ -162,7 +187,8 @@ def _on_host(app: App, inside: str, *, leave_out: Bind | None = None) -> str | N
     return None
 
 
-def _status(path: str, where: KeyPath, report: Report) -> os.stat_result | None:
+def look_at(path: str, where: KeyPath, report: Report) -> os.stat_result | None:
+    """What is at ``path``; where nothing can be found there, that is reported."""
     try:
         return Path(path).stat()
     except OSError as error:
@@ -177,8 +203,9 @@ def _status(path: str, where: KeyPath, report: Report) -> os.stat_result | None:
         return None
 
 
-def _folder(path: str, where: KeyPath, report: Report) -> bool:
-    status = _status(path, where, report)
+def is_folder(path: str, where: KeyPath, report: Report) -> bool:
+    """Whether a folder is at ``path``; anything else is reported."""
+    status = look_at(path, where, report)
     if status is None:
         return False
     if not stat.S_ISDIR(status.st_mode):
@@ -188,7 +215,7 @@ def _folder(path: str, where: KeyPath, report: Report) -> bool:
 
 
 def _file(path: str, where: KeyPath, report: Report) -> os.stat_result | None:
-    status = _status(path, where, report)
+    status = look_at(path, where, report)
     if status is None:
         return None
     if not stat.S_ISREG(status.st_mode):

@@ -6,7 +6,7 @@ tables over several lines as TOML 1.1 has them.
 """
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 KeyPath = tuple[str | int, ...]
 """Keys, and indices into arrays, from the document's root."""
@@ -26,6 +26,10 @@ class Lines:
     def exact(self, path: KeyPath) -> int | None:
         """The line on which ``path`` begins; ``None`` where the document does not name it."""
         return self._known.get(path)
+
+    def all(self) -> Iterable[tuple[KeyPath, int]]:
+        """Every path that the document names, with its line."""
+        return self._known.items()
 
     def nearest(self, path: KeyPath) -> int | None:
         """The line of ``path``, or of whatever encloses it; ``None`` for the whole document."""

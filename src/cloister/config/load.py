@@ -5,12 +5,13 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
-from cloister.config import checks, files, source, validation
+from cloister.config import accounts, checks, files, json_text, source, validation
 from cloister.config.resolve import Report, Surroundings, resolve
-from cloister.model.errors import CloisterError, ConfigError, Problem
-from cloister.model.snapshot import Snapshot
+from cloister.config.unit_dialect import build as unit_dialect
+from cloister.model.configuration import Configuration, Dialect
+from cloister.model.errors import CloisterError, ConfigError
+from cloister.model.snapshot import SYSTEM_FILE, Snapshot
 
-SYSTEM_FILE = "/etc/cloister/cloister.toml"
 LOCAL_FILE = "cloister.toml"
 SEARCH_PATH = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
 """Where programs are that every cell sees."""
@@ -27,21 +28,40 @@ def load(path: str, *, check_files: bool = True) -> Snapshot:
     Raises:
         ConfigError: with every problem that was found, in the order of their lines.
     """
-    document = source.read(path)
-    return build(
-        document,
-        Surroundings(
-            folder=PurePosixPath(Path.cwd(), path).parent,
-            uid=os.geteuid(),
-            environment=os.environ,
-            find_program=lambda name: shutil.which(name, path=SEARCH_PATH),
-        ),
-        check_files=check_files,
+    return _resolve(source.read(path), PurePosixPath(Path.cwd(), path).parent, check_files)
+
+
+def read(path: str) -> Configuration:
+    """The text of a configuration file, unchecked. Raises :class:`ConfigError`."""
+    text = source.read_text(path)
+    dialect = Dialect.JSON if json_text.looks_like_json(text) else Dialect.TOML
+    return Configuration(text, dialect, str(Path.cwd() / path))
+
+
+def check(
+    configuration: Configuration, *, check_files: bool = True, name: str | None = None
+) -> Snapshot:
+    """As :func:`load`, for a text that was read already. ``name`` is the file's in messages."""
+    document = source.parse(name or configuration.source, configuration.text)
+    return _resolve(document, PurePosixPath(configuration.source).parent, check_files)
+
+
+def _resolve(document: source.Source, folder: PurePosixPath, check_files: bool) -> Snapshot:
+    surroundings = Surroundings(
+        folder=folder,
+        uid=os.geteuid(),
+        environment=os.environ,
+        find_program=lambda name: shutil.which(name, path=SEARCH_PATH),
+        find_user=accounts.find_user,
+        find_group=accounts.find_group,
     )
+    return build(document, surroundings, check_files=check_files)
 
 
 def build(document: source.Source, surroundings: Surroundings, *, check_files: bool) -> Snapshot:
     """Checks and resolves a document that was read already. See :func:`load`."""
+    if unit_dialect.is_unit(document):
+        return unit_dialect.build(document, surroundings, check_files=check_files)
     checked = validation.check(document)
     report = Report(document)
     report.problems += checked.problems
@@ -51,7 +71,7 @@ def build(document: source.Source, surroundings: Surroundings, *, check_files: b
     if check_files:
         files.check(snapshot, report, uid=surroundings.uid, home=home)
     if report.problems:
-        raise ConfigError(sorted(report.problems, key=_position))
+        raise ConfigError(sorted(report.problems, key=checks.position))
     return snapshot
 
 
@@ -76,7 +96,3 @@ def find(explicit: str | None) -> str:
 def _home(environment: Mapping[str, str]) -> str | None:
     home = environment.get("HOME")
     return os.path.normpath(home) if home and home.startswith("/") else None
-
-
-def _position(problem: Problem) -> int:
-    return problem.where.line or 0

@@ -8,6 +8,8 @@ import re
 import string
 
 from cloister.config.problems import Code, refusal
+from cloister.model.app import Readiness, Ready
+from cloister.model.lifecycle import HttpProbe
 
 NAME_MAX = 255
 """Bytes of one component of a path (limits.h)."""
@@ -19,6 +21,8 @@ RESERVED_VARIABLES = frozenset(
 _APP = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 _LISTENER = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62})", re.ASCII)
 _USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}|[0-9]{1,10}", re.ASCII)
+_HTTP_PATH = re.compile(r"/[!-~]{0,1000}", re.ASCII)
+"""What stands in a request line as it is (RFC 9112, 3.2.1)."""
 _CREDENTIAL = re.compile(r"[A-Za-z0-9_.-]{1,255}", re.ASCII)
 
 
@@ -51,6 +55,18 @@ def _instead(text: str) -> str:
     allowed = string.ascii_lowercase + string.digits
     label = "".join(c if c in allowed else "-" for c in text.lower()).strip("-")[:63].strip("-")
     return f', for example "{label}"' if label else ', for example "blog"'
+
+
+def parse_http_path(text: str) -> str:
+    """A path as an HTTP request names it (RFC 9112, 3.2.1), its query included."""
+    if _HTTP_PATH.fullmatch(text) is None:
+        raise refusal(
+            Code.BAD_PATH,
+            f'"{text}" is no path in a URL',
+            why="it begins with a slash and holds visible ASCII characters, at most 1000",
+            hint='for example "/metrics"',
+        )
+    return text
 
 
 def parse_path(text: str) -> str:
@@ -116,6 +132,19 @@ def parse_unprivileged_user(text: str) -> str:
     return text
 
 
+def parse_app_user(text: str) -> str:
+    """A user or group other than root."""
+    parse_user(text)
+    if text == "root" or (text.isdigit() and int(text) == 0):
+        raise refusal(
+            Code.BAD_USER,
+            "no application runs as root",
+            why="a fault in it would open the machine, and not only its cell",
+            hint="leave the setting away for ids of its own, or name another one",
+        )
+    return text
+
+
 def parse_callable(text: str) -> str:
     """``module:attribute``, both dotted identifiers."""
     module, _, attribute = text.partition(":")
@@ -135,6 +164,22 @@ def parse_callable(text: str) -> str:
 
 def _is_dotted(text: str) -> bool:
     return all(part.isidentifier() for part in text.split("."))
+
+
+def parse_ready(text: str) -> Ready:
+    """``notify``, ``accept`` or ``http:/PATH``."""
+    scheme, _, path = text.partition(":")
+    if scheme == "http" and _HTTP_PATH.fullmatch(path):
+        return HttpProbe(path)
+    for readiness in Readiness:
+        if text == readiness.value:
+            return readiness
+    raise refusal(
+        Code.UNKNOWN_VALUE,
+        f'`ready` cannot be "{text}"',
+        why='it takes "notify", "accept" or "http:/PATH", with a path as in a request',
+        hint='for example "http:/health"',
+    )
 
 
 def parse_variable_name(text: str) -> str:

@@ -18,6 +18,8 @@ INTRODUCTION = """\
 One TOML file. `cloister up` takes the one that it is given, else `./cloister.toml`, else
 `/etc/cloister/cloister.toml`; `cloister init` writes one to start from.
 
+- A file that begins with a brace is JSON, with the same keys; comments (`//`, `/* */`), a byte
+  order mark and trailing commas do no harm.
 - Whatever is not described here is refused, with its line.
 - Every problem is reported in one run, not only the first.
 - A relative path starts at the configuration file's folder. `..` is taken out of a path as
@@ -41,8 +43,12 @@ class Section:
 
 
 def sections() -> Iterator[Section]:
-    """Every table, outer ones first."""
-    return _sections(File)
+    """Every table, outer ones first; one that several settings take, at the first."""
+    seen: set[type[BaseModel]] = set()
+    for section in _sections(File):
+        if section.table not in seen:
+            seen.add(section.table)
+            yield section
 
 
 def render() -> str:

@@ -4,20 +4,23 @@ No system calls: what the machine has to say comes in as :class:`Surroundings`. 
 taken as text; ``..`` removes the part before it even where that is a symbolic link.
 """
 
-import os.path
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
+from cloister.config import fences, isolation, lifecycle, limits, places
 from cloister.config.lines import KeyPath
+from cloister.config.metrics import AppMetricsTable, MetricsTable
 from cloister.config.problems import Code
 from cloister.config.source import Source
 from cloister.config.syntax import (
     AppTable,
     BindTable,
-    CloisterTable,
     File,
+    KeepaliveTable,
     ListenerTable,
+    PythonTable,
     RouteTable,
     TlsFiles,
 )
@@ -26,7 +29,9 @@ from cloister.model.app import (
     App,
     CommandProgram,
     Credential,
+    Endpoint,
     FileTls,
+    Interface,
     Program,
     PythonProgram,
     Readiness,
@@ -35,8 +40,18 @@ from cloister.model.app import (
 )
 from cloister.model.errors import Problem
 from cloister.model.isolation import Bind
-from cloister.model.listener import Address, Listener, ListenerLimits, SocketOptions, UnixAddress
+from cloister.model.lifecycle import Processes
+from cloister.model.listener import (
+    Address,
+    Keepalive,
+    Listener,
+    ListenerLimits,
+    SocketOptions,
+    UnixAddress,
+)
+from cloister.model.metrics import AppMetrics, MetricsOptions
 from cloister.model.route import (
+    Balance,
     Route,
     SendProxy,
     ServerNameRoute,
@@ -44,7 +59,21 @@ from cloister.model.route import (
     TargetRoute,
     UnixPathTarget,
 )
-from cloister.model.snapshot import DoorOptions, Paths, Snapshot, default_paths
+from cloister.model.snapshot import Paths, Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A user of the host as passwd(5) and group(5) have it."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...] = ()
+    """Supplementary ones."""
+
+
+def _nobody_knows(_name: str) -> None:
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +87,18 @@ class Surroundings:
     environment: Mapping[str, str]
     find_program: Callable[[str], str | None]
     """The absolute path of a program of the system, by its name."""
+    find_user: Callable[[str], Account | None] = _nobody_knows
+    """A user of the host, by name or number."""
+    find_group: Callable[[str], int | None] = _nobody_knows
+    """The number of a group of the host, by name or number."""
 
 
 TLS_CREDENTIALS = frozenset({"tls.crt", "tls.key"})
 """The names under which an application finds its certificate and key."""
 
+_PORT = 8080
+_STDIO_PROCESSES = 64
+"""How many connections are served at once where each takes a process."""
 _NO_PROGRAM = PythonProgram("", "")
 """Stands in where a problem was reported, so that the rest of the application is checked too;
 no snapshot with a problem is ever returned from ``load``."""
@@ -99,17 +135,21 @@ def resolve(
     """A snapshot of everything that ``checked`` still has; what is wrong goes to ``report``."""
     file = checked.file
     resolver = _Resolver(checked, surroundings, report)
+    paths = places.paths(
+        file.cloister, surroundings.folder, surroundings.uid, surroundings.environment
+    )
     return Snapshot(
         source=str(surroundings.folder / PurePosixPath(source.file).name),
-        paths=resolver.paths(file.cloister),
+        paths=paths,
         ids=file.cloister.ids,
-        door=DoorOptions(
-            workers=file.door.workers,
-            user=file.door.user,
-            log_connections=file.door.log_connections,
+        door=places.door(file.door),
+        listeners=(
+            *(resolver.listener(name, table) for name, table in file.listeners.items()),
+            *resolver.app_listeners(file, paths),
         ),
-        listeners=tuple(resolver.listener(name, table) for name, table in file.listeners.items()),
         apps=resolver.apps(file),
+        metrics=resolver.metrics(file.metrics),
+        control=places.control(file.cloister.control),
     )
 
 
@@ -120,20 +160,13 @@ class _Resolver:
         self._report = report
 
     def _absolute(self, path: str) -> str:
-        return _normal(self._surroundings.folder / path)
-
-    def paths(self, table: CloisterTable) -> Paths:
-        default = default_paths(self._surroundings.uid, self._surroundings.environment)
-        return Paths(
-            runtime=self._absolute(table.runtime_directory or default.runtime),
-            state=self._absolute(table.state_directory or default.state),
-        )
+        return places.absolute(self._surroundings.folder, path)
 
     def listener(self, name: str, table: ListenerTable) -> Listener:
         socket = table.socket
         return Listener(
             name=name,
-            addresses=tuple(self._address(a) for group in table.listen for a in group),
+            addresses=self._addresses(table.listen),
             route=self._route(("listeners", name, "route"), table.route or RouteTable()),
             socket=SocketOptions(
                 owner=socket.owner,
@@ -144,10 +177,54 @@ class _Resolver:
             ),
             limits=ListenerLimits(
                 connections=table.limits.connections,
+                connections_per_client=table.limits.connections_per_client,
+                connections_per_host=table.limits.connections_per_host,
                 hello_timeout=table.limits.hello_timeout,
                 connect_timeout=table.limits.connect_timeout,
+                idle_timeout=table.limits.idle_timeout,
             ),
+            accept_proxy=tuple(table.accept_proxy),
+            keepalive=self._keepalive(table.keepalive),
         )
+
+    def app_listeners(self, file: File, paths: Paths) -> Iterator[Listener]:
+        """Those that applications have of their own, by their names."""
+        for name, table in file.apps.items():
+            if not table.listen:
+                continue
+            path: KeyPath = ("apps", name, "listen")
+            if name in file.listeners:
+                self._report.add(
+                    Code.CONFLICTING_KEYS,
+                    f"there is a listener called {name} already",
+                    path,
+                    why="`listen` of an application makes a listener of the application's name",
+                    hint="give that listener another name",
+                )
+            if table.endpoint == "handoff":
+                self._report.add(
+                    Code.CONFLICTING_KEYS,
+                    '`listen` does not go with `endpoint = "handoff"`',
+                    path,
+                    why="a connection is handed off by its TLS server name",
+                    hint="give it `hosts`, or another `endpoint`",
+                )
+            yield Listener(
+                name=name,
+                addresses=self._addresses(table.listen),
+                route=TargetRoute(
+                    UnixPathTarget(paths.app_socket(name)), SendProxy(table.send_proxy)
+                ),
+            )
+
+    def _keepalive(self, table: KeepaliveTable | None) -> Keepalive | None:
+        if table is None:
+            return None
+        # The kernel counts whole seconds; a fraction waits for the next one.
+        return Keepalive(math.ceil(table.idle), math.ceil(table.interval), table.probes)
+
+    def _addresses(self, groups: list[tuple[Address, ...]]) -> tuple[Address, ...]:
+        return tuple(self._address(address) for group in groups for address in group)
 
     def _address(self, address: Address) -> Address:
         if isinstance(address, UnixAddress) and not address.abstract:
@@ -156,6 +233,14 @@ class _Resolver:
 
     def _route(self, path: KeyPath, table: RouteTable) -> Route:
         if table.target is None:
+            if table.balance is not None and self._checked.complete(path):
+                self._report.add(
+                    Code.UNUSED_SETTING,
+                    "`balance` has no effect without `target`",
+                    (*path, "balance"),
+                    why="an application and a host have one socket each",
+                    hint="remove it",
+                )
             if table.send_proxy is not None and self._checked.complete(path):
                 self._report.add(
                     Code.UNUSED_SETTING,
@@ -165,7 +250,10 @@ class _Resolver:
                     hint="set it in [apps.NAME], or put an empty file `send-proxy-v1` or "
                     "`send-proxy-v2` into the host's folder",
                 )
-            return ServerNameRoute(None if table.hosts is None else self._absolute(table.hosts))
+            if table.hosts is None:
+                self._hashed_for_nothing(path, table)
+                return ServerNameRoute()
+            return ServerNameRoute(self._absolute(table.hosts), hashed=bool(table.hashed))
         if table.hosts is not None:
             self._report.add(
                 Code.CONFLICTING_KEYS,
@@ -174,7 +262,22 @@ class _Resolver:
                 why="a listener sends its connections to one target, or each by its server name",
                 hint="remove one of them, or make two listeners",
             )
-        return TargetRoute(self._target(table.target), SendProxy(table.send_proxy or "none"))
+        self._hashed_for_nothing(path, table)
+        return TargetRoute(
+            self._target(table.target),
+            SendProxy(table.send_proxy or "none"),
+            Balance(table.balance or "round-robin"),
+        )
+
+    def _hashed_for_nothing(self, path: KeyPath, table: RouteTable) -> None:
+        if table.hashed is not None and table.hosts is None and self._checked.complete(path):
+            self._report.add(
+                Code.UNUSED_SETTING,
+                "`hashed` has no effect without `hosts`",
+                (*path, "hashed"),
+                why="it says how the folders of a hosts directory are called",
+                hint='name the directory: hosts = "/srv/hosts"',
+            )
 
     def _target(self, target: Target) -> Target:
         if isinstance(target, UnixPathTarget):
@@ -188,6 +291,7 @@ class _Resolver:
             directory = self._directory(table)
             program = self._program(path, table, directory)
             self._check_credentials(path, table)
+            self._check_group(path, table)
             apps.append(self._app(name, table, directory, program or _NO_PROGRAM))
         return tuple(apps)
 
@@ -200,6 +304,16 @@ class _Resolver:
                     (*path, "credentials", name),
                     hint="remove `tls`, or give the credential another name",
                 )
+
+    def _check_group(self, path: KeyPath, table: AppTable) -> None:
+        if table.group is not None and table.user is None and self._checked.complete(path):
+            self._report.add(
+                Code.UNUSED_SETTING,
+                "`group` has no effect without `user`",
+                (*path, "group"),
+                why="an application with ids of its own has a group of its own",
+                hint="add `user`, or name the group in `groups`",
+            )
 
     def _directory(self, table: AppTable) -> str | None:
         if table.directory is not None:
@@ -218,17 +332,35 @@ class _Resolver:
             hosts=tuple(table.hosts),
             tls=self._tls(table),
             send_proxy=SendProxy(table.send_proxy),
+            endpoint=Endpoint(table.endpoint),
             environment=tuple(table.environment.items()),
             credentials=tuple(
                 Credential(credential, self._absolute(source))
                 for credential, source in table.credentials.items()
             ),
             binds=tuple(self._bind(bind) for bind in table.binds),
-            ready=default if table.ready is None else Readiness(table.ready),
+            port=_PORT if table.port is None else table.port,
+            processes=self._processes(table),
+            idle_stop=table.idle_stop,
+            restart=lifecycle.restart(table.restart),
+            log=lifecycle.log(table.log),
+            ready=default if table.ready is None else table.ready,
             ready_timeout=table.ready_timeout,
             stop_timeout=table.stop_timeout,
+            user=table.user,
+            group=table.group,
+            groups=tuple(table.groups),
+            limits=limits.resolve(table.limits, self._absolute),
             tmp_size=table.tmp_size,
+            fences=fences.resolve(("apps", name, "fences"), table.fences, self._report),
+            metrics=self._app_metrics(table),
+            isolation=isolation.resolve(name, table.isolation, self._absolute),
         )
+
+    def _processes(self, table: AppTable) -> Processes:
+        if table.processes is None:
+            return Processes(_STDIO_PROCESSES if table.endpoint == "stdio" else 1)
+        return lifecycle.processes(table.processes)
 
     def _program(self, path: KeyPath, table: AppTable, directory: str | None) -> Program | None:
         hint = 'for example python = "blog:app", or command = ["/srv/blog/server"]'
@@ -248,9 +380,16 @@ class _Resolver:
                 why="the server that Cloister brings takes a PROXY header for a broken request",
                 hint="remove it; a `command` that understands the header may have it",
             )
+        if table.endpoint == "handoff" and table.send_proxy != "none":
+            self._report.add(
+                Code.CONFLICTING_KEYS,
+                '`send-proxy` does not go with `endpoint = "handoff"`',
+                (*path, "send-proxy"),
+                why="nothing can precede a client's bytes in its own connection",
+                hint="remove it: what it would say comes beside the connection",
+            )
         if table.python is not None:
-            module, _, attribute = table.python.partition(":")
-            return PythonProgram(module, attribute)
+            return self._python((*path, "python"), table.python)
         if table.command is not None:
             return self._command((*path, "command"), table.command, directory)
         if self._checked.complete(path):
@@ -258,6 +397,27 @@ class _Resolver:
                 Code.MISSING_KEY, "neither `python` nor `command` is given", path, hint=hint
             )
         return None
+
+    def _python(self, path: KeyPath, python: str | PythonTable) -> PythonProgram:
+        table = PythonTable(app=python) if isinstance(python, str) else python
+        module, _, attribute = table.app.partition(":")
+        if table.interface == "asgi" and table.threads is not None:
+            self._report.add(
+                Code.UNUSED_SETTING,
+                '`threads` has no effect with `interface = "asgi"`',
+                (*path, "threads"),
+                why="one event loop answers all requests of a process",
+                hint="remove it",
+            )
+        return PythonProgram(
+            module,
+            attribute,
+            factory=table.factory,
+            interface=None if table.interface is None else Interface(table.interface),
+            threads=table.threads,
+            home=None if table.home is None else self._absolute(table.home),
+            path=tuple(map(self._absolute, table.path)),
+        )
 
     def _command(
         self, path: KeyPath, command: list[str], directory: str | None
@@ -272,7 +432,7 @@ class _Resolver:
             )
             return None
         if "/" in program:
-            found: str | None = _normal(PurePosixPath(directory or "/") / program)
+            found: str | None = places.absolute(PurePosixPath(directory or "/"), program)
         else:
             found = self._surroundings.find_program(program)
         if found is None:
@@ -290,15 +450,42 @@ class _Resolver:
             return FileTls(self._absolute(table.tls.certificate), self._absolute(table.tls.key))
         return None if table.tls is None else SelfSignedTls()
 
+    def metrics(self, table: MetricsTable | None) -> MetricsOptions:
+        if table is None:
+            return MetricsOptions()
+        return MetricsOptions(
+            listen=self._addresses(table.listen),
+            socket=SocketOptions(group=table.group, mode=table.mode),
+            token=None if table.token is None else self._absolute(table.token),
+        )
+
+    def _app_metrics(self, table: AppTable) -> AppMetrics | None:
+        metrics = table.metrics
+        if metrics is None:
+            return None
+        tls = table.tls is not None
+        if not isinstance(metrics, AppMetricsTable):
+            return AppMetrics(path=metrics, tls=tls)
+        return AppMetrics(
+            path=metrics.path,
+            tls=tls if metrics.tls is None else metrics.tls,
+            timeout=metrics.timeout,
+            max_size=metrics.max_size,
+            listen=self._addresses(metrics.listen or []),
+        )
+
     def _bind(self, table: BindTable) -> Bind:
         source = self._absolute(table.source)
         destination = (
-            source if table.destination is None else _normal(PurePosixPath(table.destination))
+            source
+            if table.destination is None
+            else places.absolute(PurePosixPath("/"), table.destination)
         )
-        return Bind(source, destination, writable=table.writable)
-
-
-def _normal(path: PurePosixPath) -> str:
-    """``path``, which is absolute, without ``.``, ``..`` and doubled slashes."""
-    # POSIX gives exactly two leading slashes a meaning of their own; Linux does not.
-    return "/" + os.path.normpath(path).lstrip("/")
+        return Bind(
+            source,
+            destination,
+            writable=table.writable,
+            executable=table.executable,
+            owner=table.owner,
+            group=table.group,
+        )

@@ -1,13 +1,17 @@
-"""A configuration file's text: read within bounds, parsed as TOML, with the line of each key."""
+"""A configuration file's text: read within bounds, parsed as TOML or, where it begins with a
+brace, as JSON; with the line of each key.
+"""
 
 import errno
 import os
 import re
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cloister.config import json_text
 from cloister.config.lines import KeyPath, Lines, scan
 from cloister.config.problems import Code
 from cloister.model.errors import ConfigError, Location, Problem
@@ -20,13 +24,38 @@ _WORD = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
+class Notation:
+    """How a document's language writes what messages quote."""
+
+    path: Callable[[KeyPath], str]
+    pair: Callable[[str, str], str]
+    """A key and its value."""
+
+
+def dotted(path: KeyPath) -> str:
+    """``path`` as TOML writes it: quoted where it has to be, indices in brackets."""
+    text = ""
+    for key in path:
+        if isinstance(key, int):
+            text += f"[{key}]"
+        else:
+            text += "." * bool(text) + (key if _WORD.fullmatch(key) else f'"{key}"')
+    return text
+
+
+TOML = Notation(dotted, lambda key, value: f"{key} = {value}")
+JSON = Notation(json_text.pointer, lambda key, value: f'"{key}": {value}')
+
+
+@dataclass(frozen=True, slots=True)
 class Source:
-    """A document that is valid TOML."""
+    """A document that is valid TOML or JSON."""
 
     file: str
     """Its path as the user gave it."""
     document: dict[str, Any]
     lines: Lines
+    notation: Notation = TOML
 
     def locate(self, path: KeyPath) -> Location:
         """Where ``path`` stands, or what encloses it where the document does not name it.
@@ -42,27 +71,34 @@ class Source:
                 node = node.get(str(key))
             else:
                 node = node[key] if isinstance(node, list) and isinstance(key, int) else None
-        return Location(self.file, self.lines.nearest(path), dotted(path))
-
-
-def dotted(path: KeyPath) -> str:
-    """``path`` as TOML writes it: quoted where it has to be, indices in brackets."""
-    text = ""
-    for key in path:
-        if isinstance(key, int):
-            text += f"[{key}]"
-        else:
-            text += "." * bool(text) + (key if _WORD.fullmatch(key) else f'"{key}"')
-    return text
+        return Location(self.file, self.lines.nearest(path), self.notation.path(path))
 
 
 def read(file: str) -> Source:
     """Reads and parses ``file``.
 
     Raises:
-        ConfigError: it cannot be read, is too large, or is no TOML in UTF-8.
+        ConfigError: it cannot be read, is too large, or is neither TOML nor JSON in UTF-8.
     """
-    return parse(file, _text(file, _bytes(file)))
+    return parse(file, read_text(file))
+
+
+def read_text(file: str) -> str:
+    """The text of ``file``.
+
+    Raises:
+        ConfigError: it cannot be read, is too large, or is no UTF-8.
+    """
+    return decode_text(file, _bytes(file))
+
+
+def decode(file: str, content: bytes) -> Source:
+    """Parses the file's content; ``file`` is for messages.
+
+    Raises:
+        ConfigError: it is neither TOML nor JSON in UTF-8.
+    """
+    return parse(file, decode_text(file, content))
 
 
 def _bytes(file: str) -> bytes:
@@ -84,6 +120,15 @@ def _bytes(file: str) -> bytes:
             why=os.strerror(error.errno or 0),
             hint=hints.get(error.errno or 0),
         ) from error
+    return content
+
+
+def decode_text(file: str, content: bytes) -> str:
+    """The text that ``content`` is; ``file`` is for messages.
+
+    Raises:
+        ConfigError: it is too large, or no UTF-8.
+    """
     if len(content) > MAX_BYTES:
         raise _error(
             file,
@@ -91,10 +136,6 @@ def _bytes(file: str) -> bytes:
             f"the configuration is larger than {MAX_BYTES // 1024} KiB",
             hint="is it the right file?",
         )
-    return content
-
-
-def _text(file: str, content: bytes) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -103,7 +144,7 @@ def _text(file: str, content: bytes) -> str:
             Code.NOT_UTF8,
             f"byte {content[error.start]:#04x} is no UTF-8",
             line=content.count(b"\n", 0, error.start) + 1,
-            why="TOML is written in UTF-8",
+            why="TOML and JSON are written in UTF-8",
             hint=f"convert it, for example: iconv -f latin1 -t utf-8 {file}",
         ) from error
 
@@ -112,8 +153,10 @@ def parse(file: str, text: str) -> Source:
     """Parses ``text``; ``file`` is for messages.
 
     Raises:
-        ConfigError: it is no TOML.
+        ConfigError: it is neither TOML nor a JSON object.
     """
+    if json_text.looks_like_json(text):
+        return _parse_json(file, text)
     try:
         return Source(file, tomllib.loads(text), scan(text))
     except tomllib.TOMLDecodeError as error:
@@ -123,6 +166,23 @@ def parse(file: str, text: str) -> Source:
         raise _error(
             file, Code.SYNTAX, "values are nested too deeply", hint="is it the right file?"
         ) from error
+
+
+def _parse_json(file: str, text: str) -> Source:
+    try:
+        document, lines = json_text.parse(text)
+    except json_text.JsonError as error:
+        raise _error(
+            file,
+            Code.SYNTAX,
+            error.what,
+            line=error.line,
+            why=f"the text is no JSON at column {error.column}",
+            hint='a member is "name": value, and a comma separates it from the next',
+        ) from error
+    # It begins with a brace.
+    assert isinstance(document, dict)  # noqa: S101
+    return Source(file, document, lines, JSON)
 
 
 def _syntax_error(error: tomllib.TOMLDecodeError, text: str) -> tuple[str, int]:
@@ -136,8 +196,6 @@ def _syntax_error(error: tomllib.TOMLDecodeError, text: str) -> tuple[str, int]:
 
 
 def _syntax_hint(text: str, line: int) -> str:
-    if text.lstrip()[:1] == "{":
-        return "this looks like JSON; the configuration is TOML: see `cloister init`"
     lines = text.split("\n")
     _, equals, value = (lines[line - 1] if line <= len(lines) else "").partition("=")
     value = value.strip()

@@ -5,16 +5,17 @@ import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from cloister.config.declared import field_help, find, settings, table_at, tables
+from cloister.config.forms import TABLE_FORM, WORD_FORM
 from cloister.config.lines import KeyPath
 from cloister.config.problems import Code
-from cloister.config.source import Source, dotted
-from cloister.config.syntax import TABLE_FORM, WORD_FORM, File
+from cloister.config.source import Notation, Source, dotted
+from cloister.config.syntax import File
 from cloister.model.errors import Problem
 
 _TYPES = {
@@ -31,11 +32,14 @@ _BOUNDS = {"greater_than_equal": ("ge", "at least"), "less_than_equal": ("le", "
 _CODES = frozenset(code.value for code in Code)
 
 
+F = TypeVar("F", bound=BaseModel)
+
+
 @dataclass(frozen=True, slots=True)
-class Checked:
+class CheckedAs(Generic[F]):
     """What could be made of a document."""
 
-    file: File
+    file: F
     """Without whatever a problem concerns."""
     problems: tuple[Problem, ...]
     left_out: frozenset[KeyPath]
@@ -48,8 +52,16 @@ class Checked:
         )
 
 
+Checked = CheckedAs[File]
+
+
 def check(source: Source) -> Checked:
-    """Checks the document against the model.
+    """Checks the document against the model of Cloister's own configuration."""
+    return check_as(source, File)
+
+
+def check_as(source: Source, model: type[F]) -> CheckedAs[F]:
+    """Checks the document against ``model``.
 
     What a problem concerns is left out and the rest checked again, so that the checks that
     follow can find what is wrong with the rest in the same run.
@@ -59,13 +71,13 @@ def check(source: Source) -> Checked:
     left_out: set[KeyPath] = set()
     while True:
         try:
-            file = File.model_validate(document)
+            file = model.model_validate(document)
         except ValidationError as error:
             details = error.errors(include_url=False)
             paths = [_path(document, detail) for detail in details]
             if problems is None:
                 problems = [
-                    _problem(source, path, detail)
+                    _problem(source, model, path, detail)
                     for path, detail in zip(paths, details, strict=True)
                 ]
             # What lacks a key goes as a whole; anything else goes by itself.
@@ -78,7 +90,7 @@ def check(source: Source) -> Checked:
             if not any(removed):
                 document = {}  # no error is known to end here; going round for ever is worse
         else:
-            return Checked(file, tuple(problems or ()), frozenset(left_out))
+            return CheckedAs(file, tuple(problems or ()), frozenset(left_out))
 
 
 def _path(document: dict[str, Any], detail: ErrorDetails) -> KeyPath:
@@ -117,7 +129,9 @@ def _remove(document: dict[str, Any], path: KeyPath) -> bool:
     return True
 
 
-def _problem(source: Source, path: KeyPath, detail: ErrorDetails) -> Problem:
+def _problem(
+    source: Source, model: type[BaseModel], path: KeyPath, detail: ErrorDetails
+) -> Problem:
     """Words for one of pydantic's errors, or for one that a value's parser raised."""
     where = source.locate(path)
     kind = detail["type"]
@@ -125,16 +139,22 @@ def _problem(source: Source, path: KeyPath, detail: ErrorDetails) -> Problem:
     if kind in _CODES:
         return Problem(kind, context["what"], where, context["why"], context["hint"])
     if kind == "extra_forbidden":
-        name, hint = dotted(path[-1:]), _known_keys(path)
+        table = table_at(path[:-1], model)
+        refused = getattr(table, "refused", {}).get(path[-1])
+        if refused is not None:
+            return Problem(Code.UNSUPPORTED, refused.what, where, refused.why, refused.hint)
+        name, hint = dotted(path[-1:]), _known_keys(table, path)
         return Problem(Code.UNKNOWN_KEY, f"`{name}` is no setting here", where, None, hint)
-    name, example = _name_and_example(path)
+    name, example = _name_and_example(model, source.notation, path)
     if kind == "missing":
         return Problem(Code.MISSING_KEY, f"`{name}` is missing", where, None, example)
     given = write(detail["input"])
     if kind == "literal_error":
         accepted = re.findall(r"'([^']*)'", context["expected"])
         near = difflib.get_close_matches(str(detail["input"]), accepted, 1)
-        why = "it takes " + " or ".join([f'"{word}"' for word in accepted] + _other_forms(path))
+        why = "it takes " + " or ".join(
+            [f'"{word}"' for word in accepted] + _other_forms(model, path)
+        )
         hint = f'did you mean "{near[0]}"?' if near else example
         return Problem(Code.UNKNOWN_VALUE, f"`{name}` cannot be {given}", where, why, hint)
     if kind in _BOUNDS:
@@ -145,27 +165,29 @@ def _problem(source: Source, path: KeyPath, detail: ErrorDetails) -> Problem:
     return Problem(Code.WRONG_TYPE, what, where, None, example)
 
 
-def _name_and_example(path: KeyPath) -> tuple[str, str | None]:
+def _name_and_example(
+    model: type[BaseModel], notation: Notation, path: KeyPath
+) -> tuple[str, str | None]:
     """The setting's name, and how it is written; for an element those of its list."""
     name = dotted(path[-1:]) if isinstance(path[-1], str) else dotted(path[-2:])
     while path and isinstance(path[-1], int):
         path = path[:-1]
-    field = find(path)
+    field, key = find(path, model), path[-1:]
     if field is None:
-        enclosing = find(path[:-1])
-        return name, enclosing and f"for example {path[-2]} = {field_help(enclosing).example}"
-    return name, f"for example {path[-1]} = {field_help(field).example}"
+        field, key = find(path[:-1], model), path[-2:-1]
+    if field is None:
+        return name, None
+    return name, f"for example {notation.pair(str(key[0]), field_help(field).example)}"
 
 
-def _other_forms(path: KeyPath) -> list[str]:
+def _other_forms(model: type[BaseModel], path: KeyPath) -> list[str]:
     """What a setting takes beside words."""
-    field = find(path)
+    field = find(path, model)
     return ["a table"] if field is not None and tables(field.annotation) else []
 
 
-def _known_keys(path: KeyPath) -> str | None:
+def _known_keys(table: type[BaseModel] | None, path: KeyPath) -> str | None:
     """What an unknown key may have been meant to be."""
-    table = table_at(path[:-1])
     if table is None:
         return None
     known = [name for name, _ in settings(table)]

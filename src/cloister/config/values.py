@@ -1,4 +1,4 @@
-"""Texts that stand for something: durations, sizes, modes, id ranges, addresses, targets.
+"""Texts that stand for something: durations, sizes, modes, id ranges, addresses.
 
 Each parser takes the text as written and returns a value, or raises what
 ``problems.refusal`` makes. No I/O.
@@ -9,27 +9,30 @@ import re
 from collections.abc import Callable
 
 from cloister.config.problems import Code, refusal
+from cloister.model.id_map import LARGEST_ID
 from cloister.model.isolation import IdRange
-from cloister.model.listener import Address, TcpAddress, UnixAddress
-from cloister.model.route import Target, UnixAbstractTarget, UnixPathTarget
+from cloister.model.listener import Address, TcpAddress, UnixAddress, VsockAddress
 
 ABSTRACT_NAME_MAX = 107
 """Bytes: ``sun_path`` has 108 and an abstract name spends the first on its NUL (unix(7))."""
 ADDRESS_EXAMPLES = '"0.0.0.0:443", "[::]:443", "*:443", "unix:/run/example.sock" or "unix:@example"'
-LARGEST_ID = 2**32 - 2
-"""(uid_t)-1 means "leave it as it is" in chown(2) and setreuid(2)."""
 SYSTEM_IDS = 1000
 """Debian policy 9.2.2: 0 to 99 belong to the distribution, 100 to 999 to system services."""
 NOBODY = 65534
 """The kernel's overflow id: whatever has no id of its own in a namespace looks like this."""
+
+LARGEST_PROCESSOR = 8191
+"""NR_CPUS is at most 8192 (Linux, arch/x86/Kconfig)."""
 
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)(ms|s|m|h)", re.ASCII)
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _LONGEST = 24 * 3600.0
 _SIZE = re.compile(r"([0-9]{1,15})([KMGT])", re.ASCII)
 _FACTOR = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+_PROCESSORS = re.compile(r"([0-9]{1,4})(?:-([0-9]{1,4}))?", re.ASCII)
 _MODE = re.compile(r"[0-7]{3,4}", re.ASCII)
 _ID_RANGE = re.compile(r"([0-9]{1,10})-([0-9]{1,10})", re.ASCII)
+_VSOCK = re.compile(r"vsock:(?:any|([0-9]{1,10})):([0-9]{1,10})", re.ASCII)
 _PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
 
 
@@ -52,6 +55,12 @@ def parse_duration(text: str) -> float:
     return seconds
 
 
+def parse_duration_or_none(text: str) -> float:
+    """As :func:`parse_duration`, or 0 for "no bound"."""
+    match = _DURATION.fullmatch(text)
+    return 0.0 if match is not None and float(match[1]) == 0 else parse_duration(text)
+
+
 def parse_size(text: str) -> int:
     """Bytes, at least one page."""
     match = _SIZE.fullmatch(text)
@@ -68,6 +77,27 @@ def parse_size(text: str) -> int:
             Code.BAD_SIZE, f'"{text}" is out of range', hint='take "4K" or more, for example "64M"'
         )
     return size
+
+
+def parse_size_or_none(text: str) -> int:
+    """As :func:`parse_size`, or 0 for ``0``."""
+    return 0 if text == "0" else parse_size(text)
+
+
+def parse_processors(text: str) -> tuple[int, ...]:
+    """Numbers and ranges, ``0-3,6``, ascending and each once."""
+    found: set[int] = set()
+    for part in text.split(","):
+        match = _PROCESSORS.fullmatch(part)
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+        if first > last or last > LARGEST_PROCESSOR:
+            raise refusal(
+                Code.BAD_PROCESSORS,
+                f'"{text}" is no list of processors',
+                hint='write numbers and ranges, for example "0-3,6"',
+            )
+        found.update(range(first, last + 1))
+    return tuple(sorted(found))
 
 
 def mode_parser(largest: int) -> Callable[[object], object]:
@@ -91,7 +121,7 @@ def mode_parser(largest: int) -> Callable[[object], object]:
                 hint='write three or four octal digits as text, for example "0660"',
             )
         mode = int(value, 8)
-        if mode > largest:
+        if mode & ~largest:
             raise refusal(
                 Code.BAD_MODE,
                 f'"{value}" has bits that mean nothing here',
@@ -141,8 +171,10 @@ def parse_id_range(text: str) -> IdRange:
 def parse_address(text: str) -> tuple[Address, ...]:
     """One address, or both wildcards for ``*:PORT``. Unix paths may still be relative."""
     if text.startswith("unix:"):
-        path, abstract = _unix_name(text, Code.BAD_ADDRESS)
+        path, abstract = unix_name(text, Code.BAD_ADDRESS)
         return (UnixAddress(path, abstract=abstract),)
+    if text.startswith("vsock:"):
+        return (_vsock_address(text),)
     if text.startswith(("/", "./", "../", "@")):
         raise refusal(
             Code.BAD_ADDRESS, f'"{text}" names no kind of address', hint=f'write "unix:{text}"'
@@ -160,6 +192,17 @@ def parse_address(text: str) -> tuple[Address, ...]:
     if host == "*":
         return (TcpAddress("0.0.0.0", port), TcpAddress("::", port))
     return (TcpAddress(_ip_address(text, host, port), port),)
+
+
+def _vsock_address(text: str) -> VsockAddress:
+    match = _VSOCK.fullmatch(text)
+    if match is None or int(match[2]) >= 2**32 - 1 or int(match[1] or 0) >= 2**32 - 1:
+        raise refusal(
+            Code.BAD_ADDRESS,
+            f'"{text}" is no address for virtual machines',
+            hint='for example "vsock:any:443", or "vsock:2:443" on the host of virtual machines',
+        )
+    return VsockAddress(None if match[1] is None else int(match[1]), int(match[2]))
 
 
 def _ip_address(text: str, host: str, port: int) -> str:
@@ -206,22 +249,52 @@ def _ip_address(text: str, host: str, port: int) -> str:
     return str(address)
 
 
-def parse_target(text: str) -> Target:
-    """``unix:PATH`` (which may still be relative) or ``unix:@NAME``."""
-    if not text.startswith("unix:"):
+def parse_proxy_peer(text: str) -> str:
+    """``ADDRESS/PREFIX`` or ``ADDRESS`` in canonical form, ``unix``, or ``unix:UID``."""
+    if text == "unix":
+        return text
+    if text.startswith("unix:"):
+        uid = text.removeprefix("unix:")
+        if not (uid.isascii() and uid.isdigit()) or int(uid) > LARGEST_ID:
+            raise refusal(
+                Code.BAD_PROXY_PEER,
+                f'"{text}" names no user id',
+                hint='write for example "unix:33", or "unix" for every process that may connect',
+            )
+        return f"unix:{int(uid)}"
+    example = 'for example "10.0.0.0/8", "2001:db8::7", "unix" or "unix:33"'
+    try:
+        network = ipaddress.ip_network(text, strict=False)
+    except ValueError:
         raise refusal(
-            Code.BAD_TARGET,
-            f'"{text}" is no target',
-            why="a target is a Unix socket",
-            hint=f'write "unix:{text}"'
-            if text.startswith(("/", "./", "../", "@"))
-            else 'for example "unix:/run/example.sock" or "unix:@example"',
+            Code.BAD_PROXY_PEER, f'"{text}" is neither a network nor a user', hint=example
+        ) from None
+    _, slash, prefix = text.partition("/")
+    if slash and not (prefix.isascii() and prefix.isdigit()):
+        hint = f'write "{network}"'
+        raise refusal(Code.BAD_PROXY_PEER, f'"{text}" has no prefix length', hint=hint)
+    base = ipaddress.ip_address(text.partition("/")[0])
+    if isinstance(base, ipaddress.IPv6Address):
+        if base.scope_id is not None:
+            raise refusal(Code.BAD_PROXY_PEER, f'"{text}" has a zone', hint=example)
+        if base.ipv4_mapped is not None:
+            raise refusal(
+                Code.BAD_PROXY_PEER,
+                f'"{text}" is an IPv4 address in disguise',
+                why="clients with one are compared as IPv4",
+                hint="write it as IPv4",
+            )
+    if base != network.network_address:
+        raise refusal(
+            Code.BAD_PROXY_PEER,
+            f'"{text}" has bits behind its prefix',
+            why="either the address or the prefix length is a mistake",
+            hint=f'write "{network}"',
         )
-    path, abstract = _unix_name(text, Code.BAD_TARGET)
-    return UnixAbstractTarget(path) if abstract else UnixPathTarget(path)
+    return str(network)
 
 
-def _unix_name(text: str, code: Code) -> tuple[str, bool]:
+def unix_name(text: str, code: Code) -> tuple[str, bool]:
     """The path or abstract name after ``unix:``, and whether it is abstract."""
     name = text.removeprefix("unix:")
     abstract = name.startswith("@")
@@ -251,7 +324,9 @@ def _unix_name(text: str, code: Code) -> tuple[str, bool]:
 
 
 def format_duration(seconds: float) -> str:
-    """As ``parse_duration`` reads it, in TOML."""
+    """As ``parse_duration_or_none`` reads it, in TOML."""
+    if seconds == 0:
+        return '"0s"'
     for unit in ("h", "m", "s"):
         count = seconds / _SECONDS[unit]
         if count >= 1 and count.is_integer():

@@ -1,37 +1,72 @@
-"""Serves the control API on a Unix socket, to root and to the supervisor's own user."""
+"""Serves the control API on a Unix socket, to root, to the supervisor's own user, and to whom
+its configuration names.
+"""
 
 import asyncio
 import contextlib
 import os
 import socket
-import struct
 from collections.abc import Iterator
+from dataclasses import dataclass
 
-import uvicorn
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import Server
 
 from cloister.apps.logs import Level, LogEvent, Sink
 from cloister.control.api import refusal
 from cloister.model.listener import SocketOptions, UnixAddress
+from cloister.model.snapshot import ControlOptions
 from cloister.sockets.bind import bind_listener
+from cloister.sockets.peer import Peer, peer, peer_groups
+from cloister.sockets.plan import plan_path
 
-_UCRED = struct.Struct("iII")  # struct ucred: pid, uid, gid (unix(7))
+_GROUP_WRITES = 0o020
+
+
+@dataclass(frozen=True, slots=True)
+class Callers:
+    """Who may ask; ids of the host."""
+
+    users: frozenset[int]
+    group: int | None
+
+    def admit(self, caller: Peer, groups: tuple[int, ...]) -> bool:
+        """Whether a peer may, who had these supplementary groups when it connected."""
+        if caller.uid in self.users:
+            return True
+        return self.group is not None and self.group in (caller.gid, *groups)
 
 
 class ControlServer:
     """The control socket and the server behind it.
 
-    The socket's mode keeps others out already; the peer's user is checked as well, since
-    modes can be changed by hand, and every refused peer is logged.
+    The socket's mode keeps others out already; the peer's user and groups are checked as well,
+    since modes can be changed by hand, and every refused peer is logged.
     """
 
-    def __init__(self, path: str, application: ASGIApp, sink: Sink) -> None:
+    def __init__(
+        self,
+        path: str,
+        application: ASGIApp,
+        sink: Sink,
+        options: ControlOptions | None = None,
+    ) -> None:
         """Binds the socket. Raises what ``bind_listener`` raises."""
-        self._bound = bind_listener(UnixAddress(path), SocketOptions(mode=0o600, backlog=64))
-        config = uvicorn.Config(
-            _guarded(application, sink),
+        options = options or ControlOptions()
+        made = SocketOptions(options.owner, options.group, options.mode, backlog=64)
+        plan = plan_path(path, made)
+        callers = Callers(
+            users=frozenset(
+                {0, os.geteuid()} | ({plan.owner} if plan.owner is not None else set())
+            ),
+            group=plan.group if options.mode & _GROUP_WRITES else None,
+        )
+        self._bound = bind_listener(UnixAddress(path), made)
+        config = Config(
+            _guarded(application, callers, sink),
             http=_PeerProtocol,
             ws="none",
             lifespan="off",
@@ -58,7 +93,7 @@ class ControlServer:
         self._bound.close()
 
 
-class _Server(uvicorn.Server):
+class _Server(Server):
     """Leaves the signals to the supervisor, whose loop it shares."""
 
     @contextlib.contextmanager
@@ -67,33 +102,36 @@ class _Server(uvicorn.Server):
 
 
 class _PeerProtocol(H11Protocol):
-    """Gives the application its peer's user and process as ``scope["client"]``."""
+    """Gives the application its peer's credentials in ``scope["state"]``."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Called by the loop for each connection."""
         super().connection_made(transport)
         connection: socket.socket = transport.get_extra_info("socket")
-        pid, uid, _ = _UCRED.unpack(
-            connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
-        )
-        self.client = (str(uid), pid)
+        try:
+            groups = peer_groups(connection)
+        except OSError:  # more than can be asked for: the first one alone counts
+            groups = ()
+        self.app_state = {**self.app_state, "peer": peer(connection), "groups": groups}
 
 
-def _guarded(application: ASGIApp, sink: Sink) -> ASGIApp:
+def _guarded(application: ASGIApp, callers: Callers, sink: Sink) -> ASGIApp:
     """The application for peers that may ask; a refusal for all others."""
 
     async def guard(scope: Scope, receive: Receive, send: Send) -> None:
-        user, pid = scope["client"]
-        if int(user) in (0, os.geteuid()):
+        caller: Peer = scope["state"]["peer"]
+        if callers.admit(caller, scope["state"]["groups"]):
             await application(scope, receive, send)
             return
-        message = f"refused a request of user {user} (process {pid}) on the control socket"
-        fields = {"uid": int(user), "pid": pid}
+        user = f"user {caller.uid} (process {caller.pid})"
+        message = f"refused a request of {user} on the control socket"
+        fields = {"uid": caller.uid, "pid": caller.pid}
         sink.emit(LogEvent("cloister", message, Level.WARNING, fields=fields))
         body = refusal(
             "not permitted",
-            f"user {user} is neither root nor the supervisor's own user",
-            "ask as one of them, for example with sudo",
+            f"user {caller.uid} is neither root nor the supervisor's own user"
+            + (", nor is it in the socket's group" if callers.group is not None else ""),
+            "ask as one of them, for example with sudo; `control` in [cloister] may name others",
         )
         await JSONResponse(body, 403)(scope, receive, send)
 

@@ -3,11 +3,22 @@
 import asyncio
 import signal
 import socket
+import time
 from asyncio.subprocess import Process
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from cloister.door.messages import Ready, Refused, Reply, Request, decode_reply, encode
+from cloister.adopted import AdoptedProcess
+from cloister.door.messages import (
+    Ended,
+    Ready,
+    Refused,
+    Reply,
+    Request,
+    Statistics,
+    decode_reply,
+    encode,
+)
 from cloister.model.errors import DoorError
 from cloister.processes import TailReader
 
@@ -28,7 +39,11 @@ class DoorChannel:
     """Owns the supervisor's end of the control socket; gives each request its reply."""
 
     def __init__(
-        self, control: socket.socket, process: Process, messages: TailReader, reply_timeout: float
+        self,
+        control: socket.socket,
+        process: Process | AdoptedProcess,
+        messages: TailReader,
+        reply_timeout: float,
     ) -> None:
         control.setblocking(False)
         self._control = control
@@ -39,12 +54,25 @@ class DoorChannel:
         self._waiting: dict[int | None, asyncio.Future[Reply]] = {}
         """By the request's id; ``None`` for :class:`Ready`, which nobody asks for."""
         self._waiting[None] = self._loop.create_future()
-        self._last_id = 0
+        # Replies to an earlier supervisor may still come.
+        self._last_id = time.monotonic_ns()
         self._sending = asyncio.Lock()
         self._sendable = asyncio.Event()
+        self.last_statistics: Statistics | None = None
+        """Of a door that has drained to its end."""
         self._fault: str | None = None
         """Why the channel is of no more use."""
         self._loop.add_reader(control, self._receive)
+
+    def descriptor(self) -> int:
+        """Of the supervisor's end."""
+        return self._control.fileno()
+
+    def finish(self) -> None:
+        """Takes what a door that has ended still said, and closes the socket."""
+        while self._fault is None and self._receive():
+            pass
+        self.close()
 
     def close(self) -> None:
         """Closes the socket; whoever waits for a reply gets a :class:`DoorError`. Idempotent."""
@@ -126,28 +154,41 @@ class DoorChannel:
             if self._fault is None:
                 self._loop.remove_writer(self._control)
 
-    def _receive(self) -> None:
+    def _next_packet(self) -> bytes:
         try:
-            packet = self._control.recv(PACKET_LIMIT)
+            return self._control.recv(PACKET_LIMIT)
+        except ConnectionResetError:
+            # The door ended without having read a last request. Linux says so once, before
+            # what the door has sent: its last counters may be among that.
+            return self._control.recv(PACKET_LIMIT)
+
+    def _receive(self) -> bool:
+        """Takes one packet; whether there was one."""
+        try:
+            packet = self._next_packet()
         except BlockingIOError:
-            return
+            return False
         except ConnectionError:
             packet = b""
         if not packet:
             self._fail("the door has ended")
-            return
+            return False
         try:
             reply = decode_reply(packet)
         except DoorError as error:
             self._fail(f"{error.what}: {error.why}")
-            return
+            return False
+        if isinstance(reply, Ended):
+            self.last_statistics = reply.stats
+            return True
         if isinstance(reply, Refused) and reply.id == 0:
             self._fail(f"the door could not read a request: {reply.reason}")
-            return
+            return False
         future = self._waiting.get(None if isinstance(reply, Ready) else reply.id)
         # Nobody waits for the reply to a request that timed out or was cancelled.
         if future is not None and not future.done():
             future.set_result(reply)
+        return True
 
     def _fail(self, fault: str) -> None:
         if self._fault is not None:

@@ -8,11 +8,14 @@ from asyncio.subprocess import Process
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from cloister.adopted import AdoptedProcess
 from cloister.door.channel import DoorChannel, RefusedError
 from cloister.door.messages import (
     PROTOCOL,
     Applied,
     Apply,
+    Check,
+    Checked,
     Descriptors,
     Drain,
     Draining,
@@ -29,6 +32,9 @@ from cloister.model.errors import DoorError
 from cloister.model.isolation import HostIdentity
 from cloister.processes import LINE_LIMIT, TailReader, connect_reader, end, memory_file
 
+NO_DESCRIPTOR = 2**32 - 1
+"""An index that no descriptor has."""
+
 BATCH = 253
 """Descriptors in one packet: ``SCM_MAX_FD`` (Linux, include/net/scm.h)."""
 
@@ -41,6 +47,8 @@ class DoorLaunch:
     """The absolute path of ``cloister-door``."""
     identity: HostIdentity | None = None
     """Whom it becomes; ``None`` leaves it the supervisor's own user."""
+    targets: frozenset[str] = frozenset()
+    """Kinds of targets beyond Unix sockets with a path: see ``snapshot.target_kinds``."""
     start_timeout: float = 10.0
     """Seconds until it must be ready."""
     reply_timeout: float = 5.0
@@ -55,20 +63,25 @@ class DoorProcess:
     """
 
     def __init__(
-        self, process: Process, channel: DoorChannel, messages: TailReader, ready: Ready
+        self,
+        process: Process | AdoptedProcess,
+        channel: DoorChannel,
+        streams: tuple[asyncio.StreamReader, TailReader],
+        ready: Ready,
+        output: tuple[int, int],
     ) -> None:
-        assert process.stdout is not None  # noqa: S101 - asked for in start()
         self._process = process
         self._channel = channel
         self._applying = asyncio.Lock()
         self._stale = False
+        self._output = output
         self.pid = process.pid
         self.version = ready.version
         self.protections: tuple[Protection, ...] = ready.confinement
         """What it took on itself, in order, and whether each is in force."""
-        self.records: asyncio.StreamReader = process.stdout
+        self.records = streams[0]
         """One :class:`~cloister.door.messages.ConnectionRecord` as JSON on each line."""
-        self.messages: asyncio.StreamReader = messages
+        self.messages: asyncio.StreamReader = streams[1]
         """What it says to people."""
 
     @classmethod
@@ -82,19 +95,22 @@ class DoorProcess:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             stack.callback(ours.close)
             stack.callback(theirs.close)
-            stderr_read, stderr_write = os.pipe2(os.O_CLOEXEC)
             unread = stack.enter_context(contextlib.ExitStack())
-            unread.callback(os.close, stderr_read)
             unwritten = stack.enter_context(contextlib.ExitStack())
-            unwritten.callback(os.close, stderr_write)
+            reading, writing = [], []
+            for _ in range(2):
+                read_end, write_end = os.pipe2(os.O_CLOEXEC)
+                unread.callback(os.close, read_end)
+                unwritten.callback(os.close, write_end)
+                reading.append(read_end)
+                writing.append(write_end)
             try:
                 process = await asyncio.create_subprocess_exec(
                     *_command(launch, theirs.fileno()),
                     stdin=asyncio.subprocess.DEVNULL,
-                    stdout=asyncio.subprocess.PIPE,
-                    stderr=stderr_write,
+                    stdout=writing[0],
+                    stderr=writing[1],
                     pass_fds=(theirs.fileno(),),
-                    limit=LINE_LIMIT,
                     # A Ctrl-C on the terminal is for the supervisor, which drains the door.
                     process_group=0,
                 )
@@ -106,12 +122,13 @@ class DoorProcess:
                 ) from error
             theirs.close()
             unwritten.close()
-            messages = TailReader()
+            records, messages = asyncio.StreamReader(limit=LINE_LIMIT), TailReader()
             channel: DoorChannel | None = None
             try:
                 unread.pop_all()
-                transport = await connect_reader(messages, stderr_read)
-                stack.callback(transport.close)
+                for reader, descriptor in zip((records, messages), reading, strict=True):
+                    transport = await connect_reader(reader, descriptor)
+                    stack.callback(transport.close)
                 channel = DoorChannel(ours, process, messages, launch.reply_timeout)
                 ready = await channel.ready(launch.start_timeout)
                 if ready.protocol != PROTOCOL:
@@ -126,7 +143,41 @@ class DoorProcess:
                     channel.close()
                 raise
             stack.pop_all()
-        return cls(process, channel, messages, ready)
+        return cls(process, channel, (records, messages), ready, (reading[0], reading[1]))
+
+    @classmethod
+    async def adopt(
+        cls,
+        process: AdoptedProcess,
+        control: socket.socket,
+        output: tuple[int, int],
+        ready: Ready,
+        reply_timeout: float = 5.0,
+    ) -> "DoorProcess":
+        """A door that another supervisor has started, which was ``ready`` then. Takes the
+        descriptors over. Raises :class:`DoorError` where it does not answer; it is ended then.
+        """
+        records, messages = asyncio.StreamReader(limit=LINE_LIMIT), TailReader()
+        for reader, descriptor in zip((records, messages), output, strict=True):
+            await connect_reader(reader, descriptor)
+        channel = DoorChannel(control, process, messages, reply_timeout)
+        door = cls(process, channel, (records, messages), ready, output)
+        try:
+            # Its supervisor may have been killed while it sent descriptors: drop them.
+            await channel.request(
+                lambda number: Apply(number, snapshot=NO_DESCRIPTOR), answer=Applied
+            )
+        except RefusedError:
+            return door
+        except BaseException:
+            await door.close()
+            raise
+        raise AssertionError("there is no such descriptor")
+
+    def descriptors(self) -> tuple[int, int, int]:
+        """What ties it to this process: its control socket, records and messages. To be
+        asked for before anything else is done with it."""
+        return (self._channel.descriptor(), *self._output)
 
     async def apply(self, snapshot: Snapshot, descriptors: Sequence[int]) -> None:
         """Replaces the running snapshot, atomically for each connection.
@@ -178,6 +229,19 @@ class DoorProcess:
         reply = await self._channel.request(Stats, answer=StatsReply)
         return reply.stats
 
+    @property
+    def last_statistics(self) -> Statistics | None:
+        """Its counters at the end of a drain; ``None`` before, or where it was killed."""
+        return self._channel.last_statistics
+
+    async def check(self, patience: float) -> bool:
+        """Whether every worker thread answers within ``patience`` seconds."""
+        milliseconds = max(0, round(patience * 1000))
+        reply = await self._channel.request(
+            lambda number: Check(number, patience_ms=milliseconds), answer=Checked
+        )
+        return reply.answering
+
     async def drain(self, deadline: float) -> int:
         """Closes the door's listeners; open connections are cut after ``deadline`` seconds.
 
@@ -197,7 +261,7 @@ class DoorProcess:
     async def wait(self) -> int:
         """Its exit status; negative for a signal, as in asyncio.subprocess."""
         status = await self._process.wait()
-        self._channel.close()
+        self._channel.finish()
         return status
 
     def kill(self) -> None:
@@ -214,7 +278,9 @@ class DoorProcess:
 
 
 def _command(launch: DoorLaunch, control: int) -> list[str]:
-    command = [launch.program, "serve", "--control-fd", str(control), "--die-with-parent"]
+    command = [launch.program, "serve", "--control-fd", str(control)]
+    if launch.targets:
+        command += ["--targets", ",".join(sorted(launch.targets))]
     if launch.identity is not None:
         command += ["--user", f"{launch.identity.uid}:{launch.identity.gid}"]
     return command

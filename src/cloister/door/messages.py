@@ -14,7 +14,7 @@ from cloister import wire
 from cloister.model.errors import DoorError
 from cloister.wire import U16, U32, U64, Tag
 
-PROTOCOL = 1
+PROTOCOL = 3
 """The version of this schema; :class:`Ready` names the door's."""
 
 
@@ -53,7 +53,16 @@ class Drain:
     deadline_ms: U64
 
 
-Request = Descriptors | Apply | Stats | Drain
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Asks whether every worker thread answers."""
+
+    TAG: ClassVar[Tag] = Tag("type", "check")
+    id: U64
+    patience_ms: U64
+
+
+Request = Descriptors | Apply | Stats | Drain | Check
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +119,8 @@ class ListenerStatistics:
     address: str
     accepted: U64
     active: U64
+    outcomes: Mapping[str, U64]
+    """As :attr:`Statistics.outcomes`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +135,17 @@ class AppStatistics:
 
 
 @dataclass(frozen=True, slots=True)
+class Histogram:
+    """How long something took, how often."""
+
+    bounds_us: tuple[U64, ...]
+    """The longest duration of each bucket but the last, in rising order."""
+    counts: tuple[U64, ...]
+    """How many durations fell into each bucket: one more than there are bounds."""
+    sum_us: U64
+
+
+@dataclass(frozen=True, slots=True)
 class Statistics:
     """Counters since the door started; ``active`` is a gauge."""
 
@@ -134,8 +156,16 @@ class Statistics:
     bytes_to_target: U64
     bytes_to_client: U64
     log_lines_lost: U64
+    accept_pauses: U64
+    """How often a worker paused its listeners: descriptors or memory had run out."""
     outcomes: Mapping[str, U64]
     """By :class:`Outcome` value; what never happened may be missing."""
+    hello: Histogram
+    """From accept to the end of the ClientHello."""
+    connect: Histogram
+    """From the decision where a connection goes to the connected target."""
+    answer: Histogram
+    """From accept to the target's first byte."""
     listeners: tuple[ListenerStatistics, ...]
     apps: tuple[AppStatistics, ...]
 
@@ -158,7 +188,24 @@ class Draining:
     active: U64
 
 
-Reply = Ready | Received | Applied | Refused | StatsReply | Draining
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """Whether the workers answer."""
+
+    TAG: ClassVar[Tag] = Tag("type", "checked")
+    id: U64
+    answering: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Sent once, unasked, when the last connection of a drain has ended."""
+
+    TAG: ClassVar[Tag] = Tag("type", "ended")
+    stats: Statistics
+
+
+Reply = Ready | Received | Applied | Refused | StatsReply | Draining | Checked | Ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +224,40 @@ class UnixAbstract:
     name: str
 
 
-Target = UnixPath | UnixAbstract
+@dataclass(frozen=True, slots=True)
+class Tcp:
+    """A TCP port; the host is an address without brackets, or a name."""
+
+    TAG: ClassVar[Tag] = Tag("kind", "tcp")
+    host: str
+    port: U16
+
+
+@dataclass(frozen=True, slots=True)
+class Vsock:
+    """A port of a virtual machine or of its host."""
+
+    TAG: ClassVar[Tag] = Tag("kind", "vsock")
+    cid: U32
+    port: U32
+
+
+@dataclass(frozen=True, slots=True)
+class Srv:
+    """The TCP ports that a DNS service record names."""
+
+    TAG: ClassVar[Tag] = Tag("kind", "srv")
+    name: str
+
+
+Target = UnixPath | UnixAbstract | Tcp | Vsock | Srv
+
+
+class Balance(Enum):
+    """Which address of a target with several comes first for the next connection."""
+
+    ROUND_ROBIN = "round-robin"
+    LEAST_CONNECTIONS = "least-connections"
 
 
 class SendProxy(Enum):
@@ -195,6 +275,7 @@ class TargetRoute:
     TAG: ClassVar[Tag] = Tag("kind", "target")
     target: Target
     send_proxy: SendProxy
+    balance: Balance
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +286,8 @@ class HostsDirectory:
     """For messages only."""
     descriptor: U64
     """Index of its descriptor, opened ``O_PATH | O_DIRECTORY``."""
+    hashed: bool
+    """Whether its folders are called by the hashes of the hostnames."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,8 +306,21 @@ class Limits:
     """The bounds of one listener."""
 
     connections: U32
+    connections_per_client: U32
+    connections_per_host: U32
     hello_timeout_ms: U32
     connect_timeout_ms: U32
+    idle_timeout_ms: U32
+    """0: none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keepalive:
+    """When the kernel probes a silent TCP peer (tcp(7))."""
+
+    idle_s: U32
+    interval_s: U32
+    probes: U32
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +332,19 @@ class Listener:
     descriptor: U64
     """Index of its descriptor."""
     route: Route
+    accept_proxy: tuple[str, ...]
+    """Whose connections begin with a PROXY header: networks, ``unix``, ``unix:UID``."""
     limits: Limits
+    keepalive: Keepalive | None
+    """Towards clients and a TCP target; ``None`` leaves the sockets as they came."""
+
+
+class Delivery(Enum):
+    """How a target gets a client's connection."""
+
+    RELAY = "relay"
+    HANDOFF = "handoff"
+    """The connection itself, by ``SCM_RIGHTS``; the target is a ``SOCK_SEQPACKET`` socket."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +355,7 @@ class HostRoute:
     app: str | None
     target: Target
     send_proxy: SendProxy
+    delivery: Delivery
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,12 +376,17 @@ class Outcome(Enum):
     CLIENT_ABORTED = "client-aborted"
     TARGET_ABORTED = "target-aborted"
     REFUSED_LIMIT = "refused-limit"
+    REFUSED_CLIENT_LIMIT = "refused-client-limit"
+    REFUSED_HOST_LIMIT = "refused-host-limit"
+    REFUSED_PROXY = "refused-proxy"
     REFUSED_HELLO = "refused-hello"
     REFUSED_NAME = "refused-name"
     HELLO_TIMEOUT = "hello-timeout"
     HELLO_INCOMPLETE = "hello-incomplete"
     TARGET_UNREACHABLE = "target-unreachable"
     TARGET_TIMEOUT = "target-timeout"
+    IDLE_TIMEOUT = "idle-timeout"
+    HANDED_OFF = "handed-off"
     DRAINED = "drained"
     INTERNAL = "internal"
 

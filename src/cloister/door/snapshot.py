@@ -6,9 +6,20 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from cloister.door import messages
+from cloister.model.app import Endpoint
 from cloister.model.errors import CloisterError
-from cloister.model.listener import Listener, ListenerLimits
-from cloister.model.route import SendProxy, ServerNameRoute, Target, TargetRoute, UnixPathTarget
+from cloister.model.listener import Keepalive, Listener, ListenerLimits
+from cloister.model.route import (
+    SendProxy,
+    ServerNameRoute,
+    SrvTarget,
+    Target,
+    TargetRoute,
+    TcpTarget,
+    UnixAbstractTarget,
+    UnixPathTarget,
+    VsockTarget,
+)
 from cloister.model.snapshot import Snapshot
 
 
@@ -61,7 +72,9 @@ def door_snapshot(
                     address=bound.address,
                     descriptor=index(bound.descriptor),
                     route=routes[bound.listener],
+                    accept_proxy=by_name[bound.listener].accept_proxy,
                     limits=_limits(by_name[bound.listener].limits),
+                    keepalive=_keepalive(by_name[bound.listener].keepalive),
                 )
                 for bound in listeners
             ),
@@ -71,6 +84,7 @@ def door_snapshot(
                     app=app.name,
                     target=_target(app_targets[app.name]),
                     send_proxy=_send_proxy(app.send_proxy),
+                    delivery=_delivery(app.endpoint),
                 )
                 for app in snapshot.apps
                 for host in app.hosts
@@ -113,28 +127,79 @@ def _route(
 ) -> messages.Route:
     route = listener.route
     if isinstance(route, TargetRoute):
-        return messages.TargetRoute(_target(route.target), _send_proxy(route.send_proxy))
+        return messages.TargetRoute(
+            _target(route.target),
+            _send_proxy(route.send_proxy),
+            messages.Balance(route.balance.value),
+        )
     path = route.hosts_directory
     if path is None:
         return messages.ServerNameRoute(None)
-    return messages.ServerNameRoute(messages.HostsDirectory(path, index(directories[path])))
+    directory = messages.HostsDirectory(path, index(directories[path]), route.hashed)
+    return messages.ServerNameRoute(directory)
 
 
 def _target(target: Target) -> messages.Target:
-    if isinstance(target, UnixPathTarget):
-        return messages.UnixPath(target.path)
-    return messages.UnixAbstract(target.name)
+    match target:
+        case UnixPathTarget(path):
+            return messages.UnixPath(path)
+        case UnixAbstractTarget(name):
+            return messages.UnixAbstract(name)
+        case TcpTarget(host, port):
+            return messages.Tcp(host, port)
+        case VsockTarget(cid, port):
+            return messages.Vsock(cid, port)
+        case SrvTarget(name):
+            return messages.Srv(name)
+
+
+def target_kinds(snapshot: Snapshot) -> frozenset[str]:
+    """What the door must be allowed beyond Unix sockets with a path: its ``--targets``."""
+    kinds: set[str] = set()
+    for listener in snapshot.listeners:
+        if isinstance(listener.route, TargetRoute):
+            kinds |= _kinds(listener.route.target)
+    return frozenset(kinds)
+
+
+def _kinds(target: Target) -> set[str]:
+    match target:
+        case UnixPathTarget():
+            return set()
+        case UnixAbstractTarget():
+            return {"abstract"}
+        case VsockTarget():
+            return {"vsock"}
+        case TcpTarget() if target.is_literal:
+            return {"tcp"}
+        case TcpTarget() | SrvTarget():
+            return {"tcp", "names"}
+
+
+def _keepalive(keepalive: Keepalive | None) -> messages.Keepalive | None:
+    if keepalive is None:
+        return None
+    return messages.Keepalive(keepalive.idle, keepalive.interval, keepalive.probes)
 
 
 def _send_proxy(send_proxy: SendProxy) -> messages.SendProxy:
     return messages.SendProxy(send_proxy.value)
 
 
+def _delivery(endpoint: Endpoint) -> messages.Delivery:
+    if endpoint is Endpoint.HANDOFF:
+        return messages.Delivery.HANDOFF
+    return messages.Delivery.RELAY
+
+
 def _limits(limits: ListenerLimits) -> messages.Limits:
     return messages.Limits(
         connections=limits.connections,
+        connections_per_client=limits.connections_per_client,
+        connections_per_host=limits.connections_per_host,
         hello_timeout_ms=_milliseconds(limits.hello_timeout),
         connect_timeout_ms=_milliseconds(limits.connect_timeout),
+        idle_timeout_ms=_milliseconds(limits.idle_timeout) if limits.idle_timeout else 0,
     )
 
 

@@ -5,7 +5,7 @@ Everything that Cloister raises on purpose is a :class:`CloisterError`. Only
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,28 @@ class ConfigError(CloisterError):
     def __init__(self, problems: Sequence[Problem]) -> None:
         count = len(problems)
         super().__init__(f"{count} problem{'s' if count != 1 else ''} in the configuration")
-        self.problems = tuple(problems)
+        self.problems = tuple(_visible(problem) for problem in problems)
+
+
+def _visible(problem: Problem) -> Problem:
+    """The problem without line breaks and what a terminal obeys: messages quote the user's
+    values, and a value may hold anything.
+    """
+    return replace(
+        problem,
+        what=_printable(problem.what),
+        where=replace(problem.where, key=_printable(problem.where.key)),
+        why=problem.why and _printable(problem.why),
+        hint=problem.hint and _printable(problem.hint),
+    )
+
+
+def _printable(text: str) -> str:
+    if text.isprintable():
+        return text
+    escaped = (one.encode("unicode_escape").decode("ascii") for one in text)
+    pairs = zip(text, escaped, strict=True)
+    return "".join(one if one.isprintable() else code for one, code in pairs)
 
 
 class NotPermittedError(CloisterError):

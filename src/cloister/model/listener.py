@@ -30,7 +30,19 @@ class UnixAddress:
         return f"unix:@{self.path}" if self.abstract else f"unix:{self.path}"
 
 
-Address = TcpAddress | UnixAddress
+@dataclass(frozen=True, slots=True)
+class VsockAddress:
+    """A port for virtual machines or for the host of one (vsock(7))."""
+
+    cid: int | None
+    """The context id that is to be connected to; ``None`` for every one of this machine."""
+    port: int
+
+    def __str__(self) -> str:
+        return f"vsock:{'any' if self.cid is None else self.cid}:{self.port}"
+
+
+Address = TcpAddress | UnixAddress | VsockAddress
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +56,8 @@ class SocketOptions:
     directory_mode: int = 0o755
     """For directories that have to be made above the socket."""
     backlog: int = 4096
+    sequenced: bool = False
+    """``SOCK_SEQPACKET`` instead of ``SOCK_STREAM``; for Unix paths only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +68,21 @@ class ListenerLimits:
     """Connections at once; 0 means no bound."""
     hello_timeout: float = 10.0
     connect_timeout: float = 5.0
+    connections_per_client: int = 0
+    """Connections at once of one client; 0 means no bound."""
+    connections_per_host: int = 0
+    """Connections at once to one host; 0 means no bound."""
+    idle_timeout: float = 0.0
+    """0 means none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keepalive:
+    """When the kernel probes a silent TCP peer (tcp(7)); durations in whole seconds."""
+
+    idle: int = 7200
+    interval: int = 75
+    probes: int = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,3 +95,8 @@ class Listener:
     route: Route
     socket: SocketOptions = SocketOptions()
     limits: ListenerLimits = ListenerLimits()
+    accept_proxy: tuple[str, ...] = ()
+    """Whose connections begin with a PROXY header: networks in canonical form, ``unix`` for
+    every process of this machine, ``unix:UID`` for those of one user."""
+    keepalive: Keepalive | None = None
+    """Of TCP clients and of a TCP target; ``None`` leaves it to the system."""

@@ -1,5 +1,6 @@
 """Routes: where a listener's connections go."""
 
+import ipaddress
 from dataclasses import dataclass
 from enum import Enum
 
@@ -34,7 +35,60 @@ class UnixAbstractTarget:
         return f"unix:@{self.name}"
 
 
-Target = UnixPathTarget | UnixAbstractTarget
+@dataclass(frozen=True, slots=True)
+class TcpTarget:
+    """A TCP port of an address, or of a name whose addresses may change."""
+
+    host: str
+    """An IP address without brackets, or a name; with a trailing dot it is complete."""
+    port: int
+
+    @property
+    def is_literal(self) -> bool:
+        """Whether no name has to be looked up."""
+        try:
+            ipaddress.ip_address(self.host)
+        except ValueError:
+            return False
+        return True
+
+    def __str__(self) -> str:
+        return (
+            f"tcp:[{self.host}]:{self.port}" if ":" in self.host else f"tcp:{self.host}:{self.port}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class VsockTarget:
+    """A port of a virtual machine or of its host (vsock(7))."""
+
+    cid: int
+    """The context id; 2 is the host."""
+    port: int
+
+    def __str__(self) -> str:
+        return f"vsock:{self.cid}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class SrvTarget:
+    """The TCP ports that a DNS service record names (RFC 2782)."""
+
+    name: str
+    """``_service._tcp.example.org``."""
+
+    def __str__(self) -> str:
+        return f"srv:{self.name}"
+
+
+Target = UnixPathTarget | UnixAbstractTarget | TcpTarget | VsockTarget | SrvTarget
+
+
+class Balance(Enum):
+    """Which address of a target with several comes first for the next connection."""
+
+    ROUND_ROBIN = "round-robin"
+    LEAST_CONNECTIONS = "least-connections"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +97,7 @@ class TargetRoute:
 
     target: Target
     send_proxy: SendProxy = SendProxy.NONE
+    balance: Balance = Balance.ROUND_ROBIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +106,8 @@ class ServerNameRoute:
 
     hosts_directory: str | None = None
     """An absolute path."""
+    hashed: bool = False
+    """Whether the directory's folders are called by the hashes of the hostnames."""
 
 
 Route = TargetRoute | ServerNameRoute

@@ -1,13 +1,16 @@
 """The whole configuration as one immutable value."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cloister.model.app import App
 from cloister.model.isolation import IdRange
 from cloister.model.listener import Listener
+from cloister.model.metrics import MetricsOptions
 
 DEFAULT_IDS = IdRange(500_000, 565_535)
+SYSTEM_FILE = "/etc/cloister/cloister.toml"
+"""The configuration of the machine's own supervisor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +23,19 @@ class DoorOptions:
     """A user's name or number; ``None`` takes the first of the id range when the supervisor
     is root, and the supervisor's own user otherwise."""
     log_connections: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ControlOptions:
+    """``[cloister.control]``: who may ask and command the supervisor, beside root and its own
+    user."""
+
+    owner: str | None = None
+    """A user's name or number, who may; ``None`` leaves the supervisor's own."""
+    group: str | None = None
+    """A group's name or number, whose members may where ``mode`` lets them write."""
+    mode: int = 0o600
+    """Of the control socket; nothing for others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +52,33 @@ class Paths:
         """Where the supervisor is asked."""
         return f"{self.runtime}/control.sock"
 
+    @property
+    def holder_socket(self) -> str:
+        """Where a supervisor finds what the last one has left."""
+        return f"{self.runtime}/holder.sock"
+
     def app_socket(self, name: str) -> str:
         """Where an application's listening socket is made."""
         return f"{self.runtime}/apps/{name}/socket"
+
+    def app_log(self, name: str) -> str:
+        """Where an application's output is kept, where it is kept in files."""
+        return f"{self.state}/log/{name}.log"
 
     @property
     def identities(self) -> str:
         """Which ids were given to whom."""
         return f"{self.state}/identities.json"
+
+    @property
+    def accepted(self) -> str:
+        """The folder with the last accepted configuration."""
+        return f"{self.state}/configuration"
+
+    @property
+    def control_groups(self) -> str:
+        """Where a supervisor leaves word of its control groups."""
+        return f"{self.runtime}/control-groups.json"
 
     @property
     def authority_certificate(self) -> str:
@@ -79,3 +114,5 @@ class Snapshot:
     door: DoorOptions
     listeners: tuple[Listener, ...]
     apps: tuple[App, ...]
+    metrics: MetricsOptions = field(default_factory=MetricsOptions)
+    control: ControlOptions = field(default_factory=ControlOptions)

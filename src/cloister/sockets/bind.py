@@ -6,11 +6,11 @@ import socket
 from pathlib import Path
 
 from cloister.model.errors import CloisterError, NotPermittedError
-from cloister.model.listener import Address, SocketOptions, TcpAddress, UnixAddress
+from cloister.model.listener import Address, SocketOptions, TcpAddress, UnixAddress, VsockAddress
 from cloister.sockets.holders import describe_process, tcp_holder
-from cloister.sockets.path import BoundPath, bind_path
+from cloister.sockets.path import BoundPath, adopt_path, bind_path
 from cloister.sockets.peer import peer
-from cloister.sockets.plan import plan_path
+from cloister.sockets.plan import PathPlan, SocketPlan, plan_path
 
 _NAME_LIMIT = 107
 """Bytes of an abstract name (unix(7)), without its leading NUL."""
@@ -27,6 +27,33 @@ class BoundSocket:
         self.address = address
         """With the port that the kernel chose, where 0 was asked for."""
         self._path = path
+
+    @property
+    def sequenced(self) -> bool:
+        """Whether it is of ``SOCK_SEQPACKET``."""
+        return self.socket.type == socket.SOCK_SEQPACKET
+
+    @property
+    def file(self) -> tuple[int, int] | None:
+        """Device and inode number of its path's file."""
+        return None if self._path is None else self._path.inode
+
+    def release(self) -> None:
+        """Closes this process's descriptor and leaves the path: another process goes on with
+        the socket. Idempotent."""
+        path, self._path = self._path, None
+        if path is not None:
+            path.release()
+        self.socket.close()
+
+    def adjust(self, options: SocketOptions) -> None:
+        """Gives it the queue, and its path the owner, group and mode, of ``options``.
+
+        Raises as :func:`bind_listener`.
+        """
+        if self._path is not None and isinstance(self.address, UnixAddress):
+            self._path.adjust(plan_path(self.address.path, options))
+        self.socket.listen(options.backlog)
 
     def close(self) -> None:
         """Closes it; unlinks its path if that is still its own, and then the directories
@@ -52,10 +79,51 @@ def bind_listener(address: Address, options: SocketOptions) -> BoundSocket:
     """
     if isinstance(address, TcpAddress):
         return _bind_tcp(address, options)
+    if isinstance(address, VsockAddress):
+        return _bind_vsock(address, options)
     if address.abstract:
         return _bind_abstract(address, options)
-    listening, path = bind_path(plan_path(address.path, options))
-    return BoundSocket(listening, address, path)
+    return _bind_path(plan_path(address.path, options))
+
+
+def bind_planned(plan: SocketPlan, *, over: BoundSocket | None = None) -> BoundSocket:
+    """The same for a Unix path that is planned already; its directories are there.
+
+    ``over`` is a socket of this process whose path the new one takes, at once; it goes on
+    listening without a path.
+    """
+    return _bind_path(plan.socket, over)
+
+
+def _bind_path(plan: PathPlan, over: BoundSocket | None = None) -> BoundSocket:
+    former = None if over is None else over._path  # noqa: SLF001 - of this very module
+    listening, path = bind_path(plan, over=former)
+    return BoundSocket(listening, UnixAddress(plan.path), path)
+
+
+def adopt_listener(
+    listening: socket.socket, address: Address, options: SocketOptions
+) -> BoundSocket:
+    """The same for a socket that listens on ``address`` already: whoever waits in its queue
+    goes on waiting. Takes it over."""
+    listening.listen(options.backlog)
+    if isinstance(address, TcpAddress):
+        address = TcpAddress(address.host, listening.getsockname()[1])
+    return BoundSocket(listening, address)
+
+
+def adopt_path_listener(
+    listening: socket.socket, plan: PathPlan, file: tuple[int, int]
+) -> BoundSocket | None:
+    """The same for a Unix path, which leads to ``file``; ``None`` where it does not any more.
+    Takes the socket over only where it can be used."""
+    path = adopt_path(plan, file)
+    if path is None:
+        return None
+    bound = BoundSocket(listening, UnixAddress(plan.path), path)
+    path.adjust(plan)
+    listening.listen(plan.backlog)
+    return bound
 
 
 def _bind_tcp(address: TcpAddress, options: SocketOptions) -> BoundSocket:
@@ -123,6 +191,29 @@ def _first_unprivileged_port() -> int:
         return int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text("utf-8"))
     except (OSError, ValueError):
         return 1024
+
+
+def _bind_vsock(address: VsockAddress, options: SocketOptions) -> BoundSocket:
+    listening = None
+    try:
+        listening = socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        cid = socket.VMADDR_CID_ANY if address.cid is None else address.cid
+        listening.bind((cid, address.port))
+        listening.listen(options.backlog)
+    except OSError as error:
+        if listening is not None:
+            listening.close()
+        hints = {
+            errno.EADDRINUSE: "stop whoever listens there, or choose another port",
+            errno.EADDRNOTAVAIL: 'this machine has another context id; write "any" for it',
+            errno.EAFNOSUPPORT: "load the kernel module vsock (modprobe vsock)",
+        }
+        raise CloisterError(
+            f"{address} cannot be bound",
+            why=os.strerror(error.errno or 0),
+            hint=hints.get(error.errno or 0),
+        ) from error
+    return BoundSocket(listening, address)
 
 
 def _bind_abstract(address: UnixAddress, options: SocketOptions) -> BoundSocket:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from cloister.model.listener import TcpAddress
 
-_LISTEN = "0A"
-"""TCP_LISTEN (include/net/tcp_states.h) as /proc/net/tcp writes it."""
+LISTEN = "0A"
+"""TCPLISTEN (include/net/tcp_states.h) as /proc/net/tcp writes it."""
 
 
 def describe_process(pid: int) -> str:
@@ -54,14 +54,14 @@ def _listening(address: TcpAddress) -> Iterator[str]:
             # sl local_address rem_address st tx:rx tr:when retrnsmt uid timeout inode
             columns = line.split()
             local, port = columns[1].split(":")
-            if columns[3] != _LISTEN or int(port, 16) != address.port:
+            if columns[3] != LISTEN or int(port, 16) != address.port:
                 continue
-            if _overlap(wanted, _parse(local)):
+            if _overlap(wanted, parse_address(local)):
                 yield columns[9]
 
 
-def _parse(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """Each 32-bit word stands in the machine's byte order."""
+def parse_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """An address as /proc/net/tcp writes it: each 32-bit word in the machine's byte order."""
     words = [int(text[at : at + 8], 16) for at in range(0, len(text), 8)]
     packed = b"".join(word.to_bytes(4, sys.byteorder) for word in words)
     found = ipaddress.ip_address(packed)

@@ -35,6 +35,46 @@ class BoundPath:
         self._folder = folder
         self._inode = inode
 
+    @property
+    def inode(self) -> tuple[int, int]:
+        """Device and inode number of the socket's file."""
+        return self._inode
+
+    def release(self) -> None:
+        """Gives it up; the socket's file stays. Closes the directory."""
+        os.close(self._folder)
+
+    def adjust(self, plan: PathPlan) -> None:
+        """Gives the socket's file the owner, group and mode of ``plan``, for the same path.
+
+        Raises :class:`CloisterError` where the file is another one by now, and
+        :class:`NotPermittedError` for lack of rights and for an unsafe directory.
+        """
+        os.close(permissions.open_folder(plan))
+        try:
+            with _locked(self._folder, plan):
+                self._adjust(plan)
+        except OSError as error:
+            raise permissions.unusable(self._folder, plan.name, plan, error) from error
+
+    def _adjust(self, plan: PathPlan) -> None:
+        """By the very file, not by its name: the socket's owner may be able to exchange it."""
+        flags = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+        file = os.open(plan.name, flags, dir_fd=self._folder)
+        try:
+            found = os.fstat(file)
+            if (found.st_dev, found.st_ino) != self._inode:
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+            path = f"/proc/self/fd/{file}"
+            # Nobody gets more before owner and group are right.
+            os.chmod(path, plan.mode & found.st_mode & 0o777)  # noqa: PTH101 - a descriptor
+            owner = os.geteuid() if plan.owner is None else plan.owner
+            group = os.getegid() if plan.group is None else plan.group
+            os.chown(path, owner, group)
+            os.chmod(path, plan.mode)  # noqa: PTH101
+        finally:
+            os.close(file)
+
     def remove(self) -> None:
         """Unlinks the path if it is still the same socket, and the directories made for it
         if they are empty. To be called before the socket is closed, since its inode number
@@ -49,18 +89,36 @@ class BoundPath:
         os.close(folder)
 
 
-def bind_path(plan: PathPlan) -> tuple[socket.socket, BoundPath]:
+def adopt_path(plan: PathPlan, inode: tuple[int, int]) -> BoundPath | None:
+    """The place of a socket that another process has bound; ``None`` where the path does not
+    lead to its file any more. Raises as :func:`bind_path`."""
+    try:
+        folder = permissions.open_folder(plan)
+    except FileNotFoundError:
+        return None
+    try:
+        found = os.stat(plan.name, dir_fd=folder, follow_symlinks=False)
+        if (found.st_dev, found.st_ino) == inode and stat.S_ISSOCK(found.st_mode):
+            return BoundPath(plan, folder, inode)
+    except FileNotFoundError:
+        pass
+    os.close(folder)
+    return None
+
+
+def bind_path(plan: PathPlan, *, over: BoundPath | None = None) -> tuple[socket.socket, BoundPath]:
     """A listening socket at ``plan.path``, and its place.
 
-    A dead socket there is replaced. Raises :class:`CloisterError` for a live one and for
-    anything else that is in the way, :class:`NotPermittedError` for lack of rights and for
-    directories in which others could replace the socket.
+    A dead socket there is replaced, and so is the one of ``over``. Raises
+    :class:`CloisterError` for a live one and for anything else that is in the way,
+    :class:`NotPermittedError` for lack of rights and for directories in which others could
+    replace the socket.
     """
     for _ in range(_ATTEMPTS):
         folder = permissions.open_folder(plan)
         try:
             with _locked(folder, plan):
-                _refuse_obstacle(folder, plan)
+                _refuse_obstacle(folder, plan, over)
                 listening, inode = _bind(folder, plan)
         except FileNotFoundError:
             os.close(folder)
@@ -85,7 +143,8 @@ def _bind(folder: int, plan: PathPlan) -> tuple[socket.socket, tuple[int, int]]:
     """
     private = f".cloister-{secrets.token_hex(6)}"
     os.mkdir(private, 0o700, dir_fd=folder)
-    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    kind = socket.SOCK_SEQPACKET if plan.sequenced else socket.SOCK_STREAM
+    listening = socket.socket(socket.AF_UNIX, kind | socket.SOCK_NONBLOCK)
     inside = -1
     try:
         inside = os.open(private, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
@@ -128,14 +187,17 @@ def _address(inside: int, plan: PathPlan) -> tuple[str, str]:
     return "socket", f"/proc/self/fd/{inside}/socket"
 
 
-def _refuse_obstacle(folder: int, plan: PathPlan) -> None:
-    """Returns when nothing, or a dead socket, is at the path."""
+def _refuse_obstacle(folder: int, plan: PathPlan, over: BoundPath | None) -> None:
+    """Returns when nothing, a dead socket or that of ``over`` is at the path."""
     try:
         found = os.open(plan.name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
     except FileNotFoundError:
         return
     try:
-        if not stat.S_ISSOCK(os.fstat(found).st_mode):
+        seen = os.fstat(found)
+        if over is not None and (seen.st_dev, seen.st_ino) == over.inode:
+            return
+        if not stat.S_ISSOCK(seen.st_mode):
             raise CloisterError(
                 f"unix:{plan.path} cannot be bound: something else has this name",
                 why=f"{permissions.place(found)} is no socket, and is not taken away",

@@ -1,12 +1,19 @@
-"""How a Unix path socket is to be made, decided before anything is touched."""
+"""How a Unix path socket is to be made, decided before anything is touched.
+
+The supervisor makes sockets by these values, and the diagnosis compares what is there with
+them: neither can disagree with the other.
+"""
 
 import grp
 import os
 import pwd
 from dataclasses import dataclass
 
+from cloister.model.app import App, Endpoint
 from cloister.model.errors import CloisterError
+from cloister.model.isolation import HostIdentity
 from cloister.model.listener import SocketOptions
+from cloister.model.snapshot import Paths
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +30,8 @@ class PathPlan:
     ``group``: whoever owns a directory can put another socket into it.
     """
     backlog: int
+    sequenced: bool
+    """``SOCK_SEQPACKET`` instead of ``SOCK_STREAM``."""
 
     @property
     def folder(self) -> str:
@@ -33,6 +42,45 @@ class PathPlan:
     def name(self) -> str:
         """The socket's name in its directory."""
         return os.path.basename(self.path)  # noqa: PTH119
+
+
+@dataclass(frozen=True, slots=True)
+class DirectoryPlan:
+    """A directory above a socket that whoever makes the socket makes as well."""
+
+    path: str
+    mode: int
+    group: int | None = None
+    """``None`` leaves it this process's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class SocketPlan:
+    """Everything that decides who reaches a socket."""
+
+    socket: PathPlan
+    directories: tuple[DirectoryPlan, ...]
+    """The outermost first."""
+    reachable_by: tuple[HostIdentity, ...]
+    """Who must reach it; empty where that is left to its group and mode."""
+
+
+def plan_app(paths: Paths, app: App, door: HostIdentity) -> SocketPlan:
+    """An application's socket: only the door passes, and the folder is a second fence around
+    the socket's own mode."""
+    path = paths.app_socket(app.name)
+    folder = os.path.dirname(path)  # noqa: PTH120
+    options = SocketOptions(
+        group=str(door.gid), mode=0o660, sequenced=app.endpoint is Endpoint.HANDOFF
+    )
+    return SocketPlan(
+        socket=plan_path(path, options),
+        directories=(
+            DirectoryPlan(os.path.dirname(folder), 0o711),  # noqa: PTH120
+            DirectoryPlan(folder, 0o750, door.gid),
+        ),
+        reachable_by=(door,),
+    )
 
 
 def plan_path(path: str, options: SocketOptions) -> PathPlan:
@@ -50,6 +98,7 @@ def plan_path(path: str, options: SocketOptions) -> PathPlan:
         mode=options.mode,
         directory_mode=options.directory_mode,
         backlog=options.backlog,
+        sequenced=options.sequenced,
     )
 
 

@@ -1,64 +1,63 @@
-"""How many connections wait in a listening socket's queue."""
+"""What the kernel knows of Unix sockets (unix_diag, Linux 3.3): queues, peers, connections."""
 
 import errno
 import os
 import socket
-import struct
 
-_SOCK_DIAG_BY_FAMILY = 20
-"""linux/sock_diag.h."""
-_NETLINK_SOCK_DIAG = 4
-"""linux/netlink.h."""
-_NLM_F_REQUEST = 1
-_NLMSG_ERROR = 2
-_UDIAG_SHOW_RQLEN = 0x10
-"""linux/unix_diag.h."""
-_UNIX_DIAG_RQLEN = 4
+from cloister.sockets import unix_diag
 
-_HEADER = struct.Struct("=IHHII")
-"""struct nlmsghdr: length, type, flags, sequence, port (netlink(7))."""
-_REQUEST = struct.Struct("=BBHIIIII")
-"""struct unix_diag_req: family, protocol, padding, states, inode, show, cookie (sock_diag(7))."""
-_MESSAGE = struct.Struct("=BBBBIII")
-"""struct unix_diag_msg: family, type, state, padding, inode, cookie."""
-_ATTRIBUTE = struct.Struct("=HH")
-"""struct rtattr: length, type."""
-_LENGTHS = struct.Struct("=II")
-"""struct unix_diag_rqlen. Of a listening socket: connections that wait, backlog."""
-
-_NO_COOKIE = 0xFFFFFFFF
+File = tuple[int, int]
+"""A file's device, as the kernel numbers it inside, and inode."""
 
 
 def pending(listening: socket.socket) -> int:
     """The number of connections to a listening Unix socket that nobody has accepted yet.
 
-    Asks the kernel (unix_diag, Linux 3.3) by the socket's inode; does not block, takes no
-    connection, and works whoever else holds the socket. Raises :class:`OSError`, with
-    ``ENOENT`` for a socket of another network namespace.
+    Asks the kernel by the socket's inode; does not block, takes no connection, and works
+    whoever else holds the socket. Raises :class:`OSError`, with ``ENOENT`` for a socket of
+    another network namespace.
     """
-    inode = os.fstat(listening.fileno()).st_ino
-    request = _REQUEST.pack(
-        socket.AF_UNIX, 0, 0, 0, inode, _UDIAG_SHOW_RQLEN, _NO_COOKIE, _NO_COOKIE
-    )
-    header = _HEADER.pack(_HEADER.size + len(request), _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST, 1, 0)
-    with socket.socket(
-        socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_SOCK_DIAG
-    ) as diagnosis:
-        diagnosis.sendto(header + request, (0, 0))
-        return _waiting(diagnosis.recv(4096))
+    found = _ask(listening, unix_diag.SHOW_QUEUE).get(unix_diag.QUEUE)
+    if found is None:
+        raise OSError(errno.EPROTO, "the kernel told no queue length")
+    waiting, _ = unix_diag.QUEUE_LENGTHS.unpack_from(found)
+    return int(waiting)
 
 
-def _waiting(answer: bytes) -> int:
-    length, kind, _, _, _ = _HEADER.unpack_from(answer)
-    if kind == _NLMSG_ERROR:
-        (negative,) = struct.unpack_from("=i", answer, _HEADER.size)
-        raise OSError(-negative, os.strerror(-negative))
-    position = _HEADER.size + _MESSAGE.size
-    while position + _ATTRIBUTE.size <= length:
-        size, attribute = _ATTRIBUTE.unpack_from(answer, position)
-        if attribute == _UNIX_DIAG_RQLEN:
-            waiting, _ = _LENGTHS.unpack_from(answer, position + _ATTRIBUTE.size)
-            return int(waiting)
-        # Attributes begin at multiples of four bytes (rtnetlink(7)).
-        position += max(_ATTRIBUTE.size, (size + 3) & ~3)
-    raise OSError(errno.EPROTO, "the kernel told no queue length")
+def peer(connected: socket.socket) -> int:
+    """The inode of the socket at the other end of a connection; 0 while nobody has accepted
+    it, and again once that end is closed. Raises :class:`OSError`."""
+    found = _ask(connected, unix_diag.SHOW_PEER).get(unix_diag.PEER)
+    return 0 if found is None else int(unix_diag.INODE.unpack_from(found)[0])
+
+
+def bound_file(listening: socket.socket) -> File:
+    """The file that a socket is bound to, as :func:`accepted` names it. Raises
+    :class:`OSError`, with ``EPROTO`` for a socket without a path."""
+    found = _ask(listening, unix_diag.SHOW_VFS).get(unix_diag.VFS)
+    if found is None:
+        raise OSError(errno.EPROTO, "the socket is bound to no path")
+    inode, device = unix_diag.VFS_PLACE.unpack_from(found)
+    return device, inode
+
+
+def accepted() -> dict[File, set[int]]:
+    """The inodes of all accepted connections, by the file that their listener is bound to.
+
+    Looks at every Unix socket of this network namespace: about 0.2 s for 100,000. Raises
+    :class:`OSError`.
+    """
+    found: dict[File, set[int]] = {}
+    for answer in unix_diag.dump(1 << unix_diag.ESTABLISHED, unix_diag.SHOW_VFS):
+        # Bound to a path and connected: an accepted end has its listener's. Without an inode
+        # it waits in the queue still.
+        file = answer.attributes.get(unix_diag.VFS)
+        if file is not None and answer.inode:
+            number, device = unix_diag.VFS_PLACE.unpack_from(file)
+            found.setdefault((device, number), set()).add(answer.inode)
+    return found
+
+
+def _ask(known: socket.socket, show: int) -> dict[int, bytes]:
+    """Attributes of one socket by their types."""
+    return unix_diag.ask(os.fstat(known.fileno()).st_ino, show).attributes

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cloister.cli import one_command, output
+from cloister.cli import cell_options, one_command, output
 from cloister.model.app import App, CommandProgram, Credential, FileTls, Readiness, SelfSignedTls
 from cloister.model.errors import UsageError
 
 if TYPE_CHECKING:
+    from cloister.cells.cgroups.groups import LimitStatus
+    from cloister.cells.cgroups.planned import PlannedGroup
     from cloister.cells.plan import CellPlan
     from cloister.cells.spec import Identity, Operation, Spec
     from cloister.model.snapshot import Snapshot
@@ -31,6 +33,7 @@ class Explanation:
     socket: str | None
     """The path of its listening socket on the host."""
     ready: str | None
+    limits: tuple["LimitStatus", ...]
     operations: tuple["Operation", ...]
     spec: "Spec"
 
@@ -49,24 +52,23 @@ class _Explain(click.Command):
 @click.command(cls=_Explain)
 @click.argument("app", required=False)
 @click.option("--config", type=click.Path(), metavar="FILE", help="The configuration to read.")
-@one_command.options
+@cell_options.options
 @output.json_option
 @click.pass_context
 def command(
     ctx: click.Context,
+    /,
     *,
     app: str | None,
     config: str | None,
-    binds: tuple[str, ...],
-    environment: tuple[str, ...],
-    directory: str | None,
     as_json: bool,
+    **given: Any,
 ) -> None:
     """Print how the cell of APP is made, who it is, and where it is reached.
 
     Nothing is started or changed. Without APP all apps of the configuration are listed.
     After `--` comes a command, and its plan is printed as `cloister run` would follow it;
-    --bind, --env and --directory are as there.
+    its options are as there.
 
     \b
     Examples:
@@ -79,12 +81,12 @@ def command(
             raise UsageError("either an app or a command can be explained, not both")
         if not command_line:
             raise UsageError("there is no command after `--`")
-        wanted = one_command.parse(command_line, binds, environment, directory)
+        wanted = one_command.OneCommand(command_line, cell_options.parse(given))
         _print(_explain_command(wanted), as_json)
         return
-    if binds or environment or directory:
+    if cell_options.given_options(given):
         raise UsageError(
-            "--bind, --env and --directory belong to a command",
+            "--bind and the other options of a cell belong to a command",
             why="an app has them in its configuration",
             hint="put the command after `--`, for example `cloister explain -- sh`",
         )
@@ -138,28 +140,37 @@ def _program(app: App) -> str:
 
 
 def _explain_command(wanted: one_command.OneCommand) -> Explanation:
-    identity = one_command.store().peek(one_command.NAME + ".0")
-    with contextlib.closing(one_command.build(wanted, identity)) as plan:
-        return _explanation(plan, hosts=(), path=None, ready=None)
+    from cloister.cells.cgroups.hierarchies import discover
+    from cloister.cells.cgroups.planned import PlannedGroup
+
+    identity = one_command.store().peek(cell_options.NAME + ".0")
+    groups = PlannedGroup(discover(), wanted.cell.limits)
+    with contextlib.closing(one_command.build(wanted, identity, groups=groups)) as plan:
+        return _explanation(plan, groups, hosts=(), path=None, ready=None)
 
 
 def _explain_app(snapshot: "Snapshot", app: App) -> Explanation:
+    from cloister.cells.cgroups.hierarchies import discover
+    from cloister.cells.cgroups.planned import PlannedGroup
     from cloister.cells.identity import IdentityStore
     from cloister.cells.plan import build_cell
+    from cloister.cells.users import app_identity
 
+    groups = PlannedGroup(discover(), app.limits)
     store = IdentityStore(snapshot.paths.identities, snapshot.ids)
     path = snapshot.paths.app_socket(app.name)
     notify = f"{os.path.dirname(path)}/notify"  # noqa: PTH120 - a text
     with _certificate(app) as credentials, socket.socket(socket.AF_UNIX) as stand_in:
         plan = build_cell(
             app,
-            store.peek(app.name),
+            app_identity(app, store.peek),
             stand_in,
             credentials=credentials,
             notify_socket=notify if app.ready is Readiness.NOTIFY else None,
+            groups=groups,
         )
         with contextlib.closing(plan):
-            return _explanation(plan, hosts=app.hosts, path=path, ready=app.ready.value)
+            return _explanation(plan, groups, hosts=app.hosts, path=path, ready=str(app.ready))
 
 
 @contextlib.contextmanager
@@ -182,7 +193,12 @@ def _certificate(app: App) -> Iterator[tuple[Credential, ...]]:
 
 
 def _explanation(
-    plan: "CellPlan", *, hosts: tuple[str, ...], path: str | None, ready: str | None
+    plan: "CellPlan",
+    groups: "PlannedGroup | None" = None,
+    *,
+    hosts: tuple[str, ...],
+    path: str | None,
+    ready: str | None,
 ) -> Explanation:
     from cloister.cells.explain import operations
 
@@ -193,6 +209,7 @@ def _explanation(
         hosts=hosts,
         socket=path,
         ready=ready,
+        limits=() if groups is None else groups.limits,
         operations=tuple(operations(plan)),
         spec=plan.spec,
     )
@@ -209,6 +226,7 @@ def _print(explanation: Explanation, as_json: bool) -> None:
                 "hosts": explanation.hosts,
                 "socket": explanation.socket,
                 "ready": explanation.ready,
+                "limits": explanation.limits,
                 "operations": explanation.operations,
                 "spec": json.loads(spec.encode(explanation.spec)),
             }
@@ -227,6 +245,10 @@ def _print(explanation: Explanation, as_json: bool) -> None:
     for label, fact in facts:
         if fact:
             click.echo(f"{label:<12} {fact}")
+    for limit in explanation.limits:
+        default = " (default)" if limit.default else ""
+        detail = limit.detail if limit.in_force else f"not in force: {limit.detail}"
+        click.echo(f"{'limit':<12} {limit.name} {limit.value}{default}, {detail}")
     click.echo()
     output.print_table(
         ("STEP", "OPERATION", "WHAT IT DOES"),
@@ -235,3 +257,10 @@ def _print(explanation: Explanation, as_json: bool) -> None:
             for number, operation in enumerate(explanation.operations, 1)
         ],
     )
+    calls = explanation.spec.fences.system_calls
+    if calls is not None:
+        from cloister.cells.system_calls import describe
+
+        click.echo(f"\nsystem calls, profile {calls.profile}")
+        for line in describe(calls):
+            click.echo(f"  {line}")

@@ -26,6 +26,10 @@ def command(directory: Path, force: bool) -> None:
     """Write a commented starter configuration and a small application.
 
     They go to DIRECTORY, by default the current one. No file that is there is touched.
+
+    \b
+    Example:
+      cloister init mysite && cloister up mysite/cloister.toml
     """
     present = [name for name in STARTER if os.path.lexists(directory / name)]
     if present and not force:

@@ -1,48 +1,63 @@
-"""``cloister run``: one command in a default cell, in the foreground."""
+"""``cloister run``: one command in a cell of its own, in the foreground."""
 
 import asyncio
 import errno
 import signal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from cloister.cli import one_command, output
+from cloister.cli import cell_options, one_command, output
+from cloister.cli.terminal import OwnTerminal, own_terminal, was_stopped
 from cloister.model.errors import CellError
 
 if TYPE_CHECKING:
+    from cloister.cells.cgroups.groups import AppGroup
+    from cloister.cells.launch import CellProcess
     from cloister.model.isolation import HostIdentity
 
 ENDING = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
-FORWARDED = (*ENDING, signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH)
+FORWARDED = (*ENDING, signal.SIGUSR1, signal.SIGUSR2)
 """What is meant for the command: the command has a session of its own, where the
 terminal's keys do not reach it."""
 
 
 @click.command(context_settings={"allow_interspersed_args": False})
-@one_command.options
+@cell_options.options
+@click.option(
+    "--config",
+    type=click.Path(),
+    metavar="FILE",
+    help="Take the user id from the range of this configuration's supervisor."
+    " Default: /etc/cloister/cloister.toml, where it is.",
+)
 @click.argument("command_line", nargs=-1, required=True, metavar="COMMAND [ARGUMENT]...")
-def command(
-    binds: tuple[str, ...],
-    environment: tuple[str, ...],
-    directory: str | None,
-    command_line: tuple[str, ...],
-) -> int:
+def command(command_line: tuple[str, ...], config: str | None, **given: Any) -> int:
     """Run COMMAND in a default cell: no network, no files but the system's, no rights.
 
-    Input and output stay as they are. Exits as COMMAND does, with 128 plus the signal's
-    number where a signal ended it, 127 where there is no such program and 126 where it
-    cannot be executed. Signals, Ctrl-C too, go to COMMAND.
+    Input and output stay as they are; on a terminal COMMAND has one of its own, with job
+    control, so that it cannot type for the caller. Exits as COMMAND does, with 128 plus the
+    signal's number where a signal ended it, 127 where there is no such program and 126 where
+    it cannot be executed. Signals go to COMMAND.
 
     \b
     Examples:
       cloister run -- sh
       cloister run --directory . --bind ./out:/out:rw -- ./build --into /out
+      cloister run --rootfs ./image --uid-map 0:600000:1000 --uid 0 -- /bin/sh
+      cloister run --limit memory=256M --limit cpu-max=0.5 -- make
+      cloister run --share network -- curl https://example.org
     """
-    wanted = one_command.parse(command_line, binds, environment, directory)
-    with one_command.identity() as identity:
+    from cloister.cells.cgroups.passing import passing_group
+
+    wanted = one_command.OneCommand(command_line, cell_options.parse(given))
+    bounds = wanted.cell.limits
+    with (
+        one_command.identity(config) as identity,
+        passing_group(cell_options.NAME, bounds) as group,
+    ):
         try:
-            status = asyncio.run(_run(wanted, identity))
+            status = asyncio.run(_run(wanted, identity, group))
         except CellError as error:
             if error.step != "execute":
                 raise
@@ -52,32 +67,60 @@ def command(
     return status if status >= 0 else 128 - status
 
 
-async def _run(wanted: one_command.OneCommand, identity: "HostIdentity") -> int:
+async def _run(wanted: one_command.OneCommand, identity: "HostIdentity", group: "AppGroup") -> int:
     from cloister.cells.launch import CellProcess
+    from cloister.cells.spec import Stdin
 
     loop = asyncio.get_running_loop()
-    starting = asyncio.ensure_future(CellProcess.start(one_command.build(wanted, identity)))
-    early: list[int] = []
-    cell: CellProcess | None = None
+    with own_terminal() as terminal:
+        stdin = None if terminal is None else Stdin.TERMINAL
+        plan = one_command.build(wanted, identity, stdin=stdin, groups=group)
+        streams = [None if terminal is None else terminal.stream(number) for number in range(3)]
+        starting = asyncio.ensure_future(
+            CellProcess.start(plan, stdin=streams[0], stdout=streams[1], stderr=streams[2])
+        )
+        early: list[int] = []
+        cell: CellProcess | None = None
 
-    # One handler for both times: the loop runs a handler that it has chosen already even
-    # where another one takes its place meanwhile.
-    def take(signum: int) -> None:
-        if cell is not None:
-            cell.signal(signum)
-            return
-        # The command may run already, unknown to us: what came meanwhile is for it. Whoever
-        # insists wants no command at all.
-        early.append(signum)
-        if len([signum for signum in early if signum in ENDING]) > 1:
-            starting.cancel()
+        # One handler for both times: the loop runs a handler that it has chosen already even
+        # where another one takes its place meanwhile.
+        def take(signum: int) -> None:
+            if cell is not None:
+                cell.signal(signum)
+                return
+            # The command may run already, unknown to us: what came meanwhile is for it. Whoever
+            # insists wants no command at all.
+            early.append(signum)
+            if len([signum for signum in early if signum in ENDING]) > 1:
+                starting.cancel()
 
-    for signum in FORWARDED:
-        loop.add_signal_handler(signum, take, signum)
-    try:
-        cell = await starting
-    except asyncio.CancelledError:
-        return -early[0]
-    for number in early:
-        cell.signal(number)
-    return await cell.wait()
+        for signum in FORWARDED:
+            loop.add_signal_handler(signum, take, signum)
+        if terminal is None:
+            loop.add_signal_handler(signal.SIGWINCH, take, signal.SIGWINCH)
+        try:
+            cell = await starting
+        except asyncio.CancelledError:
+            return -early[0]
+        if terminal is not None:
+            _join(terminal, cell)
+        for number in early:
+            cell.signal(number)
+        return await cell.wait()
+
+
+def _join(terminal: OwnTerminal, cell: "CellProcess") -> None:
+    """Has size, stops and continuations pass between the caller's terminal and the command's."""
+    loop = asyncio.get_running_loop()
+
+    def child() -> None:
+        if was_stopped(cell.pid):
+            terminal.stop()
+            cell.signal(signal.SIGCONT)
+
+    terminal.started()
+    loop.add_signal_handler(signal.SIGWINCH, terminal.resized)
+    loop.add_signal_handler(signal.SIGCONT, terminal.continued)
+    loop.add_signal_handler(signal.SIGCHLD, child)
+    # It may have been stopped before anybody looked.
+    child()

@@ -10,7 +10,8 @@ from cloister.cli import output
 from cloister.model.errors import CloisterError, DaemonUnreachableError
 
 if TYPE_CHECKING:
-    from cloister.apps.status import AppStatus, DaemonStatus
+    from cloister.apps.status import AppStatus, DaemonStatus, ProtectionStatus
+    from cloister.cells.cgroups.counters import Counters
 
 
 @click.command()
@@ -32,7 +33,7 @@ def command(config: str | None, patience: float | None, as_json: bool) -> None:
     Example:
       cloister status --wait 30 && echo "everything serves"
     """
-    path = _control_socket(config)
+    path = control_socket(config)
     status = _now(path) if patience is None else _when_ready(path, patience)
     if as_json:
         output.print_json(status)
@@ -57,7 +58,8 @@ def _when_ready(path: str, patience: float) -> "DaemonStatus":
             if time.monotonic() >= deadline:
                 raise
         else:
-            waiting = [app.name for app in status.apps if app.state != "ready"]
+            # Of one that rests until somebody comes there is nothing to wait for.
+            waiting = [app.name for app in status.apps if app.state not in ("ready", "dormant")]
             waiting += ["the door"] if status.door.state != "ready" else []
             if not waiting:
                 return status
@@ -71,7 +73,8 @@ def _when_ready(path: str, patience: float) -> "DaemonStatus":
         time.sleep(0.05)
 
 
-def _control_socket(config: str | None) -> str:
+def control_socket(config: str | None) -> str:
+    """Where the supervisor of a configuration is asked."""
     from cloister.config.load import find, load
 
     return load(find(config), check_files=False).paths.control_socket
@@ -104,6 +107,9 @@ def _print(status: "DaemonStatus", now: float) -> None:
         [_app_row(app, now) for app in status.apps],
     )
     click.echo()
+    _print_processes(status.apps, now)
+    _print_resources(status.apps)
+    _print_fences(status.apps)
     _print_door(status, now)
     for app in status.apps:
         if app.failure is not None:
@@ -128,6 +134,85 @@ def _app_row(app: "AppStatus", now: float) -> tuple[object, ...]:
         traffic and size(traffic.bytes_to_client),
         ", ".join(app.hosts) or None,
     )
+
+
+def _print_processes(apps: "tuple[AppStatus, ...]", now: float) -> None:
+    """Of each application that has several."""
+    rows = [
+        (app.name, one.state, ago(one.since, now), one.pid, one.restarts, one.requests)
+        for app in apps
+        if len(app.processes) > 1
+        for one in app.processes
+    ]
+    if rows:
+        columns = ("PROCESSES OF", "STATE", "SINCE", "PID", "RESTARTS", "REQUESTS")
+        output.print_table(columns, rows)
+        click.echo()
+
+
+def _print_resources(apps: "tuple[AppStatus, ...]") -> None:
+    """What each application uses and may use; nothing where no group of any was made."""
+    if all(app.resources is None for app in apps):
+        return
+    output.print_table(
+        ("APP", "CPU", "MEMORY", "TASKS", "READ", "WRITTEN", "LIMITS"),
+        [_resources_row(app) for app in apps],
+    )
+    click.echo()
+    for app in apps:
+        if app.resources is None:
+            continue
+        missing = [one for one in app.resources.limits if not one.in_force]
+        for one in missing:
+            click.echo(f"{app.name}: {one.name} {one.value} is not in force: {one.detail}")
+        met = _limits_met(app.resources.counters)
+        if met:
+            click.echo(f"{app.name}: {met}")
+        if missing or met:
+            click.echo()
+
+
+def _resources_row(app: "AppStatus") -> tuple[object, ...]:
+    resources = app.resources
+    if resources is None:
+        return (app.name, *(None,) * 6)
+    usage = resources.usage
+    limits = [f"{one.name} {one.value}" for one in resources.limits if one.in_force]
+    return (
+        app.name,
+        None if usage.cpu_seconds is None else f"{usage.cpu_seconds:.2f} s",
+        None if usage.memory_bytes is None else size(usage.memory_bytes),
+        usage.tasks,
+        None if usage.io_read_bytes is None else size(usage.io_read_bytes),
+        None if usage.io_write_bytes is None else size(usage.io_write_bytes),
+        ", ".join(limits) or None,
+    )
+
+
+def _limits_met(counters: "Counters") -> str:
+    facts = (
+        (counters.oom_kills, "processes killed for lack of memory"),
+        (counters.memory_high, "times slowed down at memory-high"),
+        (counters.pids_refused, "processes refused at pids"),
+        (counters.throttled_periods, "periods throttled at cpu-max"),
+    )
+    return ", ".join(f"{count} {what}" for count, what in facts if count)
+
+
+def _print_fences(apps: "tuple[AppStatus, ...]") -> None:
+    """What is in force around the applications; those with the same fences together."""
+    alike: dict[tuple[ProtectionStatus, ...], list[str]] = {}
+    for app in apps:
+        if app.fences:
+            alike.setdefault(app.fences, []).append(app.name)
+    for fences, names in alike.items():
+        active = [one.name for one in fences if one.active]
+        missing = [f"{one.name} ({one.detail})" for one in fences if not one.active]
+        click.echo(f"fences of {', '.join(names)}: {', '.join(active) or 'none'}")
+        if missing:
+            click.echo(f"not in force: {', '.join(missing)}")
+    if alike:
+        click.echo()
 
 
 def _print_door(status: "DaemonStatus", now: float) -> None:

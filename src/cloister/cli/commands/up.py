@@ -1,6 +1,5 @@
 """``cloister up``: runs everything that a configuration names."""
 
-import asyncio
 import os
 import pickle
 import sys
@@ -17,47 +16,34 @@ import click
     show_default=True,
     help="auto: plain on a terminal, JSON otherwise.",
 )
-@click.option("--snapshot-fd", type=int, hidden=True)
-def command(config: str | None, log_format: str, snapshot_fd: int | None) -> None:
+@click.option(
+    "--from-file",
+    is_flag=True,
+    help="Take CONFIG as it is, also where a configuration that was accepted later is kept.",
+)
+def command(config: str | None, log_format: str, from_file: bool) -> None:
     """Run the door and all apps of CONFIG in the foreground.
 
-    CONFIG is ./cloister.toml, else /etc/cloister/cloister.toml. Ends on SIGTERM or Ctrl-C
-    once open requests are answered; a second Ctrl-C waits for nobody.
+    CONFIG is ./cloister.toml, else /etc/cloister/cloister.toml. Where the last supervisor
+    was killed, or CONFIG was not edited since it was last read, the configuration that was
+    accepted last runs on. SIGHUP takes an edited CONFIG, and replaces the door. Ends on
+    SIGTERM or Ctrl-C once open requests are answered; a second Ctrl-C waits for nobody.
+
+    \b
+    Example:
+      cloister up /etc/cloister/cloister.toml
     """
-    if snapshot_fd is None:
-        _begin(config, log_format)
-    else:
-        _run(snapshot_fd, log_format)
-
-
-def _begin(config: str | None, log_format: str) -> None:
-    """Read the configuration, then become a fresh process that runs it.
-
-    What validates text takes 20 MiB, which a supervisor that lives for months would
-    keep. The process id stays, as whoever started it expects.
-    """
-    from cloister.config.load import find, load
+    # Becomes a fresh process that runs it: what reads command lines and validates text takes
+    # 20 MiB, which a supervisor that lives for months would keep. The process id stays, as
+    # whoever started it expects.
+    from cloister.config.load import find
+    from cloister.config.start import choose
     from cloister.processes import memory_file
 
-    snapshot = load(find(config))
-    descriptor = memory_file("snapshot", pickle.dumps(snapshot))
+    start = choose(find(config), file_only=from_file)
+    descriptor = memory_file("start", pickle.dumps(start))
     os.set_inheritable(descriptor, True)
     sys.stdout.flush()
-    arguments = ["up", "--log-format", log_format, "--snapshot-fd", str(descriptor)]
     # -P: the current folder may belong to somebody whose code must not run here.
-    os.execv(sys.executable, [sys.executable, "-P", "-m", "cloister", *arguments])  # noqa: S606
-
-
-def _run(descriptor: int, log_format: str) -> None:
-    from cloister import wiring
-    from cloister.apps.logs import LogFormat, Sink
-
-    with os.fdopen(descriptor, "rb") as file:
-        # Written by _begin in this very process, into memory that nobody else can write.
-        snapshot = pickle.load(file)  # noqa: S301
-    names = ("cloister", "door", *(app.name for app in snapshot.apps))
-    sink = Sink(log_format=LogFormat(log_format), width=max(len(name) for name in names))
-    try:
-        asyncio.run(wiring.run(snapshot, sink))
-    finally:
-        sink.close()
+    command_line = [sys.executable, "-P", "-m", "cloister.cli.foreground", str(descriptor)]
+    os.execv(sys.executable, [*command_line, log_format])  # noqa: S606

@@ -1,0 +1,3 @@
+module nginx/unit
+
+go 1.19

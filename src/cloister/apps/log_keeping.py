@@ -1,0 +1,31 @@
+"""Where the lines of an application are kept."""
+
+import os
+from collections.abc import Mapping
+
+from cloister.apps import journal
+from cloister.apps.log_files import LogFiles
+from cloister.apps.logs import Keeper
+from cloister.model.app import App
+from cloister.model.lifecycle import LogTarget
+from cloister.model.snapshot import Paths
+
+
+def target(app: App) -> LogTarget:
+    """Where they go on this machine: never ``AUTO``."""
+    if app.log.target is not LogTarget.AUTO:
+        return app.log.target
+    return LogTarget.JOURNAL if journal.is_there() else LogTarget.FILES
+
+
+def keeper(app: App, paths: Paths, environment: Mapping[str, str] = os.environ) -> Keeper | None:
+    """What keeps them; ``None`` where nothing does."""
+    match target(app):
+        case LogTarget.JOURNAL:
+            # Where the supervisor's own output is the journal, each line would be in it twice.
+            return journal.Journal(alone=journal.is_output(environment))
+        case LogTarget.FILES:
+            path = paths.app_log(app.name)
+            return LogFiles(path, size=app.log.size, files=app.log.files)
+        case _:
+            return None

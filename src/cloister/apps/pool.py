@@ -1,0 +1,466 @@
+"""The processes of one application: as many as it should have, on one listening socket.
+
+To the supervisor a pool is one program, with the requests of a :class:`Service`. Each of its
+places has a service of its own, which obeys the table; ``scale`` says how many are needed,
+and this module has them run, rest, and follow one another.
+"""
+
+import asyncio
+import contextlib
+import time
+import traceback
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from cloister.apps.backoff import BackoffPolicy, FailureRecord
+from cloister.apps.load import Busy, Load
+from cloister.apps.logs import Level, LogEvent, Sink
+from cloister.apps.machine import SPAWNING_STATES, State
+from cloister.apps.scale import Worker, decide
+from cloister.apps.service import Process, Service, ServicePlan
+from cloister.apps.standing import Standing
+from cloister.apps.status import Failure
+from cloister.model.lifecycle import Processes, RestartPolicy
+
+TICK = 0.25
+"""Seconds between two looks at a load that decides how many processes there are."""
+SLOW_TICK = 1.0
+"""Seconds between two looks at one that only decides whether there are any."""
+
+_OUTER = (
+    State.READY,
+    State.STARTING,
+    State.SPAWNING,
+    State.RESTARTING,
+    State.RESTART_KILLING,
+    State.ABORTING,
+    State.BACKOFF,
+    State.FAILED,
+    State.ENDED,
+    State.RETIRING,
+    State.RETIRE_KILLING,
+    State.DORMANT,
+)
+"""Of a pool whose places are in different states, the first of these is its own."""
+
+_RESTING = (State.DORMANT, State.RETIRING, State.RETIRE_KILLING)
+"""Here the next process is another one anyway."""
+
+
+class Keeping(Protocol):
+    """What the supervisor asks of whatever keeps an application alive."""
+
+    @property
+    def state(self) -> State:
+        """Where it stands."""
+
+    @property
+    def since(self) -> float:
+        """When it entered that state."""
+
+    @property
+    def process(self) -> Process | None:
+        """One that runs now."""
+
+    @property
+    def services(self) -> tuple[Service, ...]:
+        """One for each process."""
+
+    @property
+    def failure(self) -> Failure | None:
+        """The newest one."""
+
+    @property
+    def restarts(self) -> int:
+        """How often a process was made in the place of one before it."""
+
+    def start(self) -> None:
+        """Have it run."""
+
+    def restart(self) -> None:
+        """Have its processes follow one another."""
+
+    def stop(self) -> None:
+        """Have it end."""
+
+    def force(self) -> None:
+        """Have it end now."""
+
+    async def wait_state(self, *states: State) -> State:
+        """Returns the first of these states that it is in."""
+
+
+class WorkerProcess(Process, Busy, Protocol):
+    """What a pool is made of."""
+
+
+class Gauge(Protocol):
+    """Tells what there is to do."""
+
+    def waiting(self) -> int:
+        """Connections that nobody has taken."""
+
+    def measure(self, processes: Iterable[Busy], *, count_open: bool) -> Load:
+        """As it is now, with something for each of ``processes``."""
+
+    async def wait_connection(self) -> None:
+        """Returns when a connection waits to be taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolPlan:
+    """What a pool keeps alive, and how. Durations in seconds."""
+
+    name: str
+    launch: Callable[[int], Awaitable[WorkerProcess]]
+    """Makes a process with a number that no other one of the pool has. Raises
+    :class:`CloisterError`."""
+    ready_timeout: float
+    stop_timeout: float
+    processes: Processes = field(default_factory=Processes)
+    idle_stop: float | None = None
+    restart: RestartPolicy = field(default_factory=RestartPolicy)
+
+
+class _Place:
+    """Where one process belongs, with the one that may follow it during a restart."""
+
+    def __init__(self, service: Service, number: int) -> None:
+        self.service = service
+        self.number = number
+        self.successor: Service | None = None
+        self.successor_number = -1
+        self.due = False
+        """Whether it is to be followed by another one."""
+        self.idle_since = 0.0
+
+
+class Pool:
+    """Lives on one event loop, whose thread alone may call it."""
+
+    def __init__(
+        self,
+        plan: PoolPlan,
+        gauge: Gauge,
+        sink: Sink,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        backoff: BackoffPolicy | None = None,
+    ) -> None:
+        self._plan = plan
+        self._gauge = gauge
+        self._sink = sink
+        self._clock = clock
+        policy = backoff or BackoffPolicy(
+            give_up_after=plan.restart.failures, window=plan.restart.window
+        )
+        self._failures = FailureRecord(policy)
+        self._leaving: dict[Service, int] = {}
+        self._gone = 0
+        self._standing = Standing()
+        self._tending: asyncio.Task[None] | None = None
+        self._stirred = asyncio.Event()
+        self._awake = False
+        self._wanted = False
+        self._last_used = 0.0
+        self._aborted: Failure | None = None
+        self._places: list[_Place] = []
+        for number in range(plan.processes.most):
+            self._places.append(_Place(self._service(number), number))
+
+    # What it is.
+
+    @property
+    def state(self) -> State:
+        """The most useful of its processes' states."""
+        return self._standing.state
+
+    @property
+    def since(self) -> float:
+        """When it entered that state."""
+        return self._standing.since
+
+    @property
+    def services(self) -> tuple[Service, ...]:
+        """One for each process that there is, or that is expected."""
+        places = [place.service for place in self._places]
+        following = [place.successor for place in self._places if place.successor is not None]
+        return (*places, *following, *self._leaving)
+
+    @property
+    def process(self) -> Process | None:
+        """The first of those that serve, or else of those that there are."""
+        services = sorted(self.services, key=lambda one: one.state is not State.READY)
+        return next((one.process for one in services if one.process is not None), None)
+
+    @property
+    def failure(self) -> Failure | None:
+        """The newest one."""
+        found = [one.failure for one in self.services if one.failure is not None]
+        if self._aborted is not None:
+            found.append(self._aborted)
+        return max(found, key=lambda failure: failure.time, default=None)
+
+    @property
+    def restarts(self) -> int:
+        """How often a process was made in the place of one before it."""
+        return self._gone + sum(one.restarts for one in self.services)
+
+    # What can be asked of it.
+
+    def start(self) -> None:
+        """Have it run, or ready to run; what was given up is tried again."""
+        self._wanted = True
+        for place in self._places:
+            if place.service.state in (State.FAILED, State.ENDED):
+                place.service.stop()
+            if not self._elastic:
+                place.service.start()
+            elif place.service.state is State.STOPPED:
+                place.service.rest()
+            elif place.service.state in (State.STOPPING, State.KILLING):
+                place.service.start()
+        self._tend()
+
+    def resume(self, count: int) -> None:
+        """Have at least so many run now, whatever there is to do: they are there already."""
+        if self._elastic and count:
+            self._awake = True
+            self._last_used = self._clock()
+            for place in self._places[:count]:
+                place.service.demand()
+
+    def restart(self) -> None:
+        """Have every process followed by another one; if so configured the next one is ready
+        before the one before it is told to stop.
+        """
+        self._wanted = True
+        self._aborted = None
+        for place in self._places:
+            if place.successor is not None:
+                self._leave(place.successor, place.successor_number)
+                place.successor = None
+            place.due = True
+        self._roll()
+        self._tend()
+
+    def stop(self) -> None:
+        """Have all end, by consent first and by force when their time is over."""
+        self._end(Service.stop)
+
+    def force(self) -> None:
+        """Have all end now."""
+        self._end(Service.force)
+
+    async def wait_state(self, *states: State) -> State:
+        """Returns the first of these states that it is in, however briefly it is."""
+        return await self._standing.wait(*states)
+
+    def stirred(self) -> None:
+        """The load has changed: look at it now."""
+        self._stirred.set()
+
+    # How it goes on.
+
+    @property
+    def _elastic(self) -> bool:
+        """Whether the number of processes depends on the load."""
+        return self._plan.idle_stop is not None or self._plan.processes.spare is not None
+
+    def _service(self, number: int) -> Service:
+        plan = self._plan
+        return Service(
+            ServicePlan(
+                plan.name,
+                lambda: plan.launch(number),
+                plan.ready_timeout,
+                plan.stop_timeout,
+                when=plan.restart.when,
+                may_rest=lambda: self._elastic and not self._gauge.waiting(),
+            ),
+            self._sink,
+            clock=self._clock,
+            failures=self._failures,
+            on_change=self._changed,
+        )
+
+    def _free_number(self) -> int:
+        taken = {place.number for place in self._places} | set(self._leaving.values())
+        taken |= {place.successor_number for place in self._places if place.successor}
+        return next(number for number in range(len(taken) + 1) if number not in taken)
+
+    def _changed(self) -> None:
+        for service in [one for one in self._leaving if one.state is State.STOPPED]:
+            del self._leaving[service]
+            self._gone += 1 + service.restarts
+        self._follow()
+        self._roll()
+        self._standing.enter(self._derived())
+        self._stirred.set()
+
+    def _derived(self) -> State:
+        states = {place.service.state for place in self._places}
+        if not self._wanted:
+            ending = {one.state for one in self.services} - {State.STOPPED}
+            if not ending:
+                return State.STOPPED
+            return State.KILLING if ending == {State.KILLING} else State.STOPPING
+        return next((state for state in _OUTER if state in states), State.STOPPED)
+
+    def _end(self, request: Callable[[Service], None]) -> None:
+        self._wanted = self._awake = False
+        if self._tending is not None:
+            self._tending.cancel()
+            self._tending = None
+        for place in self._places:
+            place.due = False
+            if place.successor is not None:
+                self._leaving[place.successor] = place.successor_number
+                place.successor = None
+        for service in self.services:
+            request(service)
+        self._changed()
+
+    # Restarts.
+
+    def _roll(self) -> None:
+        """Goes on with a restart, as far as that is possible now."""
+        for place in self._places:
+            if not place.due or not self._wanted:
+                continue
+            state = place.service.state
+            if state in SPAWNING_STATES:
+                continue  # it may be made of what was before: once it is there
+            if state is State.READY and self._plan.restart.rolling:
+                if not any(one.successor for one in self._places):
+                    place.successor_number = self._free_number()
+                    place.successor = self._service(place.successor_number)
+                    self._failures.forget()
+                    place.successor.start()
+                continue
+            place.due = False
+            if self._elastic and state in (State.FAILED, State.ENDED, State.STOPPED):
+                place.service.stop()
+                place.service.rest()
+            elif state not in _RESTING:
+                place.service.restart()
+
+    def _follow(self) -> None:
+        """A successor that serves takes its place; one that never will leaves."""
+        for place in self._places:
+            successor = place.successor
+            if successor is None:
+                continue
+            if successor.state is State.READY:
+                self._leave(place.service, place.number)
+                place.service, place.number = successor, place.successor_number
+                place.successor, place.due = None, False
+                place.idle_since = self._clock()
+            elif successor.state in (State.FAILED, State.ENDED):
+                self._abort(successor)
+
+    def _abort(self, successor: Service) -> None:
+        failure = successor.failure
+        message = "the restart is given up: the processes before it go on"
+        self._aborted = Failure(message, time.time(), failure.last_output if failure else ())
+        self._say(message, Level.ERROR, self._aborted.last_output)
+        for place in self._places:
+            place.due = False
+            if place.successor is successor:
+                place.successor = None
+
+    def _leave(self, service: Service, number: int) -> None:
+        self._leaving[service] = number
+        service.stop()
+
+    # The load.
+
+    def _tend(self) -> None:
+        if self._elastic and self._tending is None:
+            self._tending = asyncio.ensure_future(self._tend_load())
+
+    async def _tend_load(self) -> None:
+        plan = self._plan
+        tick = TICK if plan.processes.spare is not None else SLOW_TICK
+        if plan.idle_stop is not None:
+            tick = min(tick, plan.idle_stop / 4)
+        while True:
+            try:
+                if self._asleep():
+                    await self._gauge.wait_connection()
+                    self._wake()
+                self._stirred.clear()
+                self._look()
+            except Exception as error:  # noqa: BLE001 - else nobody would ever hear of it
+                details = tuple(traceback.format_exception(error))
+                self._say("internal fault", Level.ERROR, details)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(tick):
+                    await self._stirred.wait()
+
+    def _asleep(self) -> bool:
+        """Whether nothing is to be done until a connection comes."""
+        if self._plan.idle_stop is None and self._plan.processes.spare != 0:
+            return False
+        dormant = all(place.service.state is State.DORMANT for place in self._places)
+        return dormant and not (self._awake and self._plan.processes.spare)
+
+    def _wake(self) -> None:
+        self._awake = True
+        self._last_used = self._clock()
+        if self._plan.processes.spare is None:
+            for place in self._places:
+                place.service.demand()
+
+    def _look(self) -> None:
+        """Compares what there is to do with those who do it."""
+        now = self._clock()
+        idle_stop = self._plan.idle_stop
+        serving = [place for place in self._places if place.service.state is State.READY]
+        load = self._gauge.measure(_processes(serving), count_open=idle_stop is not None)
+        for place, busy in zip(serving, load.busy, strict=True):
+            if busy:
+                place.idle_since = now
+        if load.waiting or load.open or any(load.busy):
+            self._last_used = now
+        if idle_stop is not None:
+            if load.waiting and not self._awake:
+                self._wake()
+            elif serving and now - self._last_used >= idle_stop:
+                self._awake = False
+            if not self._awake:
+                for place in serving:
+                    place.service.rest()
+                return
+        if self._plan.processes.spare is not None:
+            self._adapt(serving, load, now)
+
+    def _adapt(self, serving: Sequence[_Place], load: Load, now: float) -> None:
+        loads = dict(zip(map(id, serving), load.busy, strict=True))
+        workers = [
+            Worker(
+                place.service.state,
+                loads.get(id(place), 0),
+                now - max(place.idle_since, place.service.ready_since or 0.0),
+            )
+            for place in self._places
+        ]
+        change = decide(self._plan.processes, workers, load.waiting)
+        for number in change.demanded:
+            self._places[number].service.demand()
+        for number in change.resting:
+            self._places[number].service.rest()
+
+    def _say(self, message: str, level: Level, details: tuple[str, ...]) -> None:
+        fields = {"event": "service", "state": self.state.value}
+        self._sink.emit(LogEvent(self._plan.name, message, level, details, fields))
+
+
+def _processes(places: Sequence[_Place]) -> list[Busy]:
+    found: list[Busy] = []
+    for place in places:
+        process = place.service.process
+        # What a pool launches tells of its load.
+        found.append(process)  # type: ignore[arg-type]
+    return found

@@ -1,0 +1,94 @@
+"""What the applications may use of the machine: their control groups, and news of these."""
+
+from cloister.apps.logs import Level, LogEvent, Sink
+from cloister.apps.status import ResourceStatus
+from cloister.cells.cgroups.counters import Counters
+from cloister.cells.cgroups.groups import AppGroup, ControlGroups
+from cloister.cells.cgroups.watch import Watcher
+from cloister.model.app import App
+
+
+class Resources:
+    """Gives each application its group, and says when one meets its limits.
+
+    Lives on one event loop. The groups stay the caller's; :meth:`close` ends the watching.
+    """
+
+    def __init__(self, groups: ControlGroups, sink: Sink) -> None:
+        self._groups = groups
+        self._sink = sink
+        self._watcher: Watcher | None = None
+
+    def application(self, app: App) -> AppGroup:
+        """The group of an application, with its limits in force. Raises as
+        :meth:`ControlGroups.application`."""
+        known = self._groups.get(app.name)
+        group = self._groups.application(app.name, app.limits)
+        if self._watcher is None:
+            self._watcher = Watcher(self._tell)
+        self._watcher.add(group)
+        if known is None:
+            for one in group.limits:
+                if not one.in_force:
+                    message = f"{one.name} {one.value} is not in force: {one.detail}"
+                    self._say(app.name, message, Level.INFO if one.default else Level.WARNING)
+        return group
+
+    def release(self, name: str) -> None:
+        """An application is configured no more: nothing of it runs on."""
+        if self._watcher is not None:
+            self._watcher.remove(name)
+        self._groups.release(name)
+
+    def clear(self) -> None:
+        """End what an earlier supervisor has left of applications that have no group by now."""
+        for name in self._groups.clear():
+            message = "processes of an earlier supervisor were still there: they are ended"
+            self._say(name, message, Level.WARNING)
+
+    def status(self, name: str) -> ResourceStatus | None:
+        """``None`` where an application has no group yet."""
+        group = self._groups.get(name)
+        if group is None:
+            return None
+        return ResourceStatus(group.limits, group.usage(), group.counters())
+
+    def places(self, name: str) -> tuple[tuple[str, int], ...]:
+        """The folders of an application's groups, each with the version of its hierarchy."""
+        group = self._groups.get(name)
+        return () if group is None else group.places
+
+    def close(self) -> None:
+        """Watch no more. Idempotent."""
+        if self._watcher is not None:
+            self._watcher.close()
+            self._watcher = None
+
+    def _tell(self, name: str, news: Counters) -> None:
+        for message in describe(news):
+            self._say(name, message, Level.WARNING)
+
+    def _say(self, name: str, message: str, level: Level) -> None:
+        self._sink.emit(LogEvent(name, message, level, fields={"event": "resources"}))
+
+
+def describe(news: Counters) -> list[str]:
+    """What limits were met, for people; nothing for what only took memory back."""
+    facts = (
+        (news.oom_kills, "killed for lack of memory: its limit `memory` is used up", "process"),
+        (news.pids_refused, "refused: its limit `pids` is used up", "new process"),
+        (news.memory_high, "beyond its limit `memory-high`: slowed down", "time"),
+    )
+    said = [f"{count} {_plural(what, count)} {fact}" for count, fact, what in facts if count]
+    if news.throttled_periods:
+        said.append(
+            f"waited for {news.throttled_seconds:.1f} s of processor time in "
+            f"{news.throttled_periods} periods: its limit `cpu-max` is used up"
+        )
+    return said
+
+
+def _plural(noun: str, count: int) -> str:
+    if count == 1:
+        return noun
+    return f"{noun}es" if noun.endswith("s") else f"{noun}s"

@@ -1,0 +1,1 @@
+"""The kinds of ``cloister generate``: one module for each, imported when used."""

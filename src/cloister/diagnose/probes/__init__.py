@@ -1,0 +1,1 @@
+"""The only part of the diagnosis that looks at the machine."""

@@ -1,0 +1,1 @@
+"""Units for systemd: templates, instances' drop-ins, and the fences around each service."""

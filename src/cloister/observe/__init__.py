@@ -1,0 +1,1 @@
+"""What is seen from outside: metrics, the gateway to applications' metrics, top, the page."""

@@ -1,0 +1,280 @@
+"""The gateway as a program that the supervisor keeps alive, and its listening sockets."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+import time
+from asyncio.subprocess import Process
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from cloister import wire
+from cloister.apps.lines import LastLines, Line, PipeReader
+from cloister.apps.logs import Level, LogEvent, Sink
+from cloister.apps.machine import State
+from cloister.apps.service import Service, ServicePlan
+from cloister.model.errors import CloisterError
+from cloister.model.isolation import HostIdentity
+from cloister.model.listener import Address, SocketOptions, UnixAddress
+from cloister.model.snapshot import Snapshot
+from cloister.observe.gateway_spec import GatewayListener, GatewaySpec, scraped_apps, token_hash
+from cloister.processes import memory_file
+from cloister.sockets.bind import BoundSocket, bind_listener
+
+MODULE = "cloister.observe.gateway"
+IDENTITY = "metrics.gateway"
+"""Its name among those who have ids; no application has a dot in its name."""
+_REQUEST_LIMIT = 1024
+"""Bytes of a line from the gateway, which is unprivileged and may be taken over."""
+_FRESH = 0.5
+"""Seconds for which an answer of the supervisor's serves again."""
+
+Metrics = Callable[[], Awaitable[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Listening:
+    bound: BoundSocket
+
+    @property
+    def tcp(self) -> bool:
+        """A Unix path has its owner, group and mode; an address has nothing of the kind."""
+        address = self.bound.address
+        return not isinstance(address, UnixAddress) or address.abstract
+
+
+_Place = tuple[str | None, Address, SocketOptions]
+"""What is bound: for which application (``None``: all), where as configured, and how."""
+
+
+class MetricsGateway:
+    """Owns the gateway's sockets and keeps the gateway running. Lives on one event loop."""
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        identify: Callable[[], HostIdentity | None],
+        door: HostIdentity,
+        metrics: Metrics,
+        sink: Sink,
+    ) -> None:
+        """Binds. ``identify`` says whom the gateway becomes, ``None`` for nobody else, and is
+        asked once there is one; ``door`` is whom the applications' sockets are open to.
+        Raises :class:`CloisterError`.
+        """
+        self._snapshot = snapshot
+        self._identify = identify
+        self._door = door
+        self._metrics = metrics
+        self._sink = sink
+        self._listening: dict[_Place, _Listening] = {}
+        try:
+            for place in _places(snapshot):
+                self._bind(place)
+        except BaseException:
+            self.close()
+            raise
+        plan = ServicePlan("metrics", self._launch, ready_timeout=20.0, stop_timeout=2.0)
+        self._service = Service(plan, sink)
+
+    def _bind(self, place: _Place) -> None:
+        app, address, options = place
+        bound = bind_listener(address, options)
+        self._listening[place] = _Listening(bound)
+        message = f"metrics of {app or 'everything'} are asked for at {bound.address}"
+        self._sink.emit(LogEvent("cloister", message))
+
+    def start(self) -> None:
+        """Have it run. Without an address there is nothing to run."""
+        if self._listening:
+            self._service.start()
+
+    def adopt(self, snapshot: Snapshot) -> None:
+        """Go by another snapshot. An address that is in both keeps its queue; one that cannot
+        be had is said, and the others serve."""
+        before, self._snapshot = self._snapshot, snapshot
+        wanted = _places(snapshot)
+        for place in [place for place in self._listening if place not in wanted]:
+            self._listening.pop(place).bound.close()
+        for place in wanted:
+            if place not in self._listening:
+                try:
+                    self._bind(place)
+                except CloisterError as error:
+                    self._sink.emit(LogEvent("metrics", str(error), Level.ERROR))
+        if not self._listening:
+            self._service.stop()
+        elif self._service.state is State.STOPPED:
+            self._service.start()
+        elif _matters(before) != _matters(snapshot):
+            self._service.restart()
+
+    async def stop(self) -> None:
+        """Have it end; then its sockets are closed."""
+        self._service.stop()
+        await self._service.wait_state(State.STOPPED)
+        self.close()
+
+    def close(self) -> None:
+        """Close the sockets."""
+        while self._listening:
+            self._listening.popitem()[1].bound.close()
+
+    async def _launch(self) -> "_GatewayProcess":
+        with contextlib.ExitStack() as stack:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+            stack.callback(theirs.close)
+            ours_owned = stack.enter_context(contextlib.ExitStack())
+            ours_owned.callback(ours.close)
+            spec = memory_file("gateway", wire.encode(self._spec(theirs.fileno())))
+            stack.callback(os.close, spec)
+            reading, writing = os.pipe2(os.O_CLOEXEC)
+            stack.callback(os.close, writing)
+            last = LastLines()
+            output = PipeReader(reading, self._teller(last))
+            descriptors = [one.bound.socket.fileno() for one in self._listening.values()]
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    sys.executable,
+                    # No code from the current folder or the environment.
+                    *("-P", "-E", "-m", MODULE, str(spec)),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=writing,
+                    stderr=writing,
+                    pass_fds=(spec, theirs.fileno(), *descriptors),
+                    env={"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"},
+                    cwd="/",
+                    process_group=0,
+                )
+            except BaseException:
+                output.close()
+                raise
+            ours_owned.pop_all()
+            channel = await asyncio.open_unix_connection(sock=ours, limit=_REQUEST_LIMIT)
+            return _GatewayProcess(process, channel, self._metrics, output, last)
+
+    def _spec(self, channel: int) -> GatewaySpec:
+        try:
+            token = token_hash(self._snapshot.metrics.token)
+        except OSError as error:
+            raise CloisterError(
+                "the token of [metrics] cannot be read",
+                why=f"{error.filename}: {os.strerror(error.errno or 0)}",
+            ) from error
+        mine = self._identify()
+        return GatewaySpec(
+            uid=None if mine is None else mine.uid,
+            gid=None if mine is None else mine.gid,
+            groups=(self._door.gid,),
+            channel=channel,
+            token_hash=token,
+            listeners=tuple(
+                GatewayListener(one.bound.socket.fileno(), app, one.tcp)
+                for (app, _, _), one in self._listening.items()
+            ),
+            apps=scraped_apps(self._snapshot),
+        )
+
+    def _teller(self, last: LastLines) -> Callable[[Line], None]:
+        def tell(line: Line) -> None:
+            last.add(line)
+            self._sink.emit(LogEvent("metrics", line.text, fields={"event": "output"}))
+
+        return tell
+
+
+class _GatewayProcess:
+    """One running gateway."""
+
+    def __init__(
+        self,
+        process: Process,
+        channel: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+        metrics: Metrics,
+        output: PipeReader,
+        last: LastLines,
+    ) -> None:
+        self._process = process
+        self._reader, self._writer = channel
+        self._metrics = metrics
+        self._output = output
+        self._last = last
+        self._ready = asyncio.Event()
+        self._newest = ("", 0.0)
+        self._serving = asyncio.ensure_future(self._serve())
+
+    @property
+    def pid(self) -> int:
+        """Of the gateway."""
+        return self._process.pid
+
+    async def wait_ready(self) -> None:
+        """Returns when it serves."""
+        await self._ready.wait()
+
+    def terminate(self) -> None:
+        """It has nothing to finish that its clients would miss."""
+        self._signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(number)
+
+    async def wait(self) -> int:
+        """Its exit status."""
+        status = await self._process.wait()
+        self._serving.cancel()
+        self._writer.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(2.0):
+                await self._output.wait_end()
+        self._output.close()
+        return status
+
+    def last_output(self) -> tuple[str, ...]:
+        """Its newest lines."""
+        return self._last.all()
+
+    async def _serve(self) -> None:
+        """Answers on the channel. Of what comes there two words count, and no bytes beside."""
+        try:
+            while line := await self._reader.readline():
+                word = line.split(b" ")[0].strip()
+                if word == b"ready":
+                    self._ready.set()
+                elif word == b"metrics":
+                    await self._answer()
+                else:
+                    self.kill()
+        except (OSError, ValueError):
+            self.kill()
+
+    async def _answer(self) -> None:
+        text, since = self._newest
+        if time.monotonic() - since > _FRESH:
+            text = await self._metrics()
+            self._newest = (text, time.monotonic())
+        content = text.encode()
+        self._writer.write(b"%d\n" % len(content) + content)
+        await self._writer.drain()
+
+
+def _places(snapshot: Snapshot) -> list[_Place]:
+    options = snapshot.metrics.socket
+    found: list[_Place] = [(None, address, options) for address in snapshot.metrics.listen]
+    for app in snapshot.apps:
+        if app.metrics is not None:
+            found += [(app.name, address, options) for address in app.metrics.listen]
+    return found
+
+
+def _matters(snapshot: Snapshot) -> tuple[object, ...]:
+    """What a running gateway was told of a snapshot."""
+    return snapshot.metrics, _places(snapshot), scraped_apps(snapshot)

@@ -1,0 +1,1 @@
+"""The status page: one HTML document, whole without script, live with it."""
