@@ -87,6 +87,7 @@ MEASURES = (
         lambda effort: ["connections", "--count", str(effort.connections), "--parallel", "64"],
         _cpu_per("connections"),
         digits=1,
+        direct=True,
         also={"M1 connections/s": _per_second("connections")},
     ),
     Measure(
@@ -95,6 +96,7 @@ MEASURES = (
         lambda effort: ["download", "--bytes", str(effort.bytes)],
         _cpu_per_gib,
         digits=3,
+        direct=True,
         also={"M2 GiB/s": _gib_per_second},
     ),
     Measure(
@@ -103,6 +105,7 @@ MEASURES = (
         lambda effort: ["upload", "--bytes", str(effort.bytes)],
         _cpu_per_gib,
         digits=3,
+        direct=True,
         also={"M2u GiB/s": _gib_per_second},
     ),
     Measure(

@@ -13,6 +13,8 @@ SERVER_NAME = "bench.example"
 
 BASELINE = "haproxy stock"
 OURS = "cloister-door"
+#: The door once more, with a backend that takes the connections themselves.
+HANDED_OFF = "handed off"
 DIRECT = "direct"
 
 
@@ -34,6 +36,8 @@ class Peer:
     #: (``inherited``), or binds it itself.
     listener: str = "bound"
     note: str = ""
+    #: The folder that it finds its hosts in, where it is told by its working directory.
+    hosts: str = "hosts"
 
     def version_text(self) -> str:
         """The version that the program reports, or ``?``."""
@@ -82,5 +86,13 @@ def all_peers(door: Path) -> Sequence[Peer]:
             (str(door), "sni", "--workers", "1", "--drain", "1"),
             (str(door), "--version"),
             listener="inherited",
+        ),
+        Peer(
+            HANDED_OFF,
+            (str(door), "sni", "--workers", "1", "--drain", "1"),
+            (str(door), "--version"),
+            listener="inherited",
+            note="the connections themselves go to the backend",
+            hosts="handoff-hosts",
         ),
     )

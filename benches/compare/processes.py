@@ -93,11 +93,15 @@ class Bench:
         self.hosts = scratch / "hosts"
         (self.hosts / SERVER_NAME).mkdir(parents=True)
         self.backend_path = self.hosts / SERVER_NAME / "tls-socket"
+        handoff_folder = scratch / "handoff-hosts" / SERVER_NAME
+        handoff_folder.mkdir(parents=True)
+        self.handoff_path = handoff_folder / "handoff-socket"
 
     @contextlib.contextmanager
     def backend(self) -> Iterator[str]:
         """Runs the backend; yields its TCP address for runs without a proxy."""
         command = [str(self.harness), "backend", "--socket", str(self.backend_path)]
+        command += ["--handoff-socket", str(self.handoff_path)]
         log = self.scratch / "backend.log"
         with Pinned(command, self.load_core, log, stdout=subprocess.PIPE) as process:
             if process.process.stdout is None:
@@ -134,7 +138,7 @@ class Bench:
             # sd_listen_fds(3): descriptor 3, and LISTEN_PID names the process that is meant.
             script = 'exec 3<&0 </dev/null; LISTEN_FDS=1 LISTEN_PID=$$ exec "$@"'
             command = ["sh", "-c", script, "sh", *command]
-        cwd = self.hosts if peer.listener == "inherited" else directory
+        cwd = self.scratch / peer.hosts if peer.listener == "inherited" else directory
         log = directory / "log"
         with (
             contextlib.closing(listener),

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from .measures import Measure
-from .peers import BASELINE, DIRECT, OURS, Peer
+from .peers import BASELINE, DIRECT, HANDED_OFF, OURS, Peer
 from .results import PROMISES, Results
 
 TEMPLATE = Path(__file__).resolve().parent.parent / "benchmarks.template.md"
@@ -81,7 +81,7 @@ def better_elsewhere(
             continue
         for peer in peers:
             theirs = _standing(results, measure, peer)
-            if peer in {OURS, DIRECT} or theirs is None:
+            if peer in {OURS, HANDED_OFF, DIRECT} or theirs is None:
                 continue
             if theirs > ours if measure.larger_is_better else theirs < ours:
                 shares = f"{theirs:.2f}x against {ours:.2f}x"

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from cloister import wire
+from cloister.apps import holder
 from cloister.cells import spec
 from cloister.door import messages
 
@@ -22,8 +23,11 @@ KINDS: dict[str, Any] = {
     "door/snapshot": messages.Snapshot,
     "door/record": messages.ConnectionRecord,
     "cell/spec": spec.Spec,
+    "cell/effect": spec.Effect,
     "cell/failure": spec.Failure,
     "cell/operation": spec.Operation,
+    "holder/order": holder.Order,
+    "holder/answer": holder.Answer,
 }
 FILES = sorted(FOLDER.glob("*/*.json"))
 MAPS = {"outcomes"}

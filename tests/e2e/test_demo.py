@@ -25,7 +25,7 @@ def test_the_demo_shows_both_sites_and_leaves_nothing() -> None:
         '"site": "one (ASGI)"',
         "two (WSGI)",
         "unrecognized name",
-        "protections of the door: user, capabilities, no-new-privileges, seccomp",
+        "protections of the door: user, network, capabilities, no-new-privileges, seccomp",
         "stopped; no process, socket or folder of it is left",
     ):
         assert expected in done.stdout

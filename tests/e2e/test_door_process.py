@@ -14,6 +14,7 @@ import pytest
 from cloister.cells.programs import find
 from cloister.door.client import DoorLaunch, DoorProcess
 from cloister.door.messages import (
+    Balance,
     ConnectionRecord,
     Limits,
     Listener,
@@ -30,7 +31,7 @@ from cloister.model.listener import SocketOptions, TcpAddress
 from cloister.sockets.bind import BoundSocket, bind_listener
 
 DOOR = HostIdentity(65534, 65534) if os.geteuid() == 0 else None
-LIMITS = Limits(100, 5000, 5000)
+LIMITS = Limits(100, 0, 0, 5000, 5000, 0)
 
 
 @pytest.fixture
@@ -101,8 +102,8 @@ class Client:
 def snapshot(
     generation: int, target: UnixPath, *, name: str = "echo", descriptor: int = 0
 ) -> Snapshot:
-    route = TargetRoute(target, SendProxy.NONE)
-    listening = Listener(name, "127.0.0.1:0", descriptor, route, LIMITS)
+    route = TargetRoute(target, SendProxy.NONE, Balance.ROUND_ROBIN)
+    listening = Listener(name, "127.0.0.1:0", descriptor, route, (), LIMITS, None)
     return Snapshot(generation, 1, True, (listening,), ())
 
 
@@ -211,9 +212,9 @@ def test_many_listeners_at_once(folder: Path) -> None:
         listeners = [bind_listener(TcpAddress("127.0.0.1", 0), SocketOptions()) for _ in range(300)]
         try:
             async with backend(folder / "one", "one") as one, started() as door:
-                route = TargetRoute(one, SendProxy.NONE)
+                route = TargetRoute(one, SendProxy.NONE, Balance.ROUND_ROBIN)
                 named = tuple(
-                    Listener(f"l{index}", str(bound.address), index, route, LIMITS)
+                    Listener(f"l{index}", str(bound.address), index, route, (), LIMITS, None)
                     for index, bound in enumerate(listeners)
                 )
                 await door.apply(

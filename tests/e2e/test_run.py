@@ -1,14 +1,17 @@
 """`cloister run`: real commands in real cells, as root and as an ordinary user."""
 
 import contextlib
+import fcntl
 import json
 import os
 import pty
 import select
 import signal
 import socket
+import struct
 import subprocess
 import sysconfig
+import termios
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +19,8 @@ from pathlib import Path
 import psutil
 import pytest
 from tests.support.waiting import wait_until
+
+from cloister.cells.cgroups.hierarchies import discover
 
 CLOISTER = str(Path(sysconfig.get_path("scripts")) / "cloister")
 NAMESPACES = ("user", "mnt", "pid", "ipc", "uts", "cgroup", "net")
@@ -280,6 +285,100 @@ def test_a_command_reads_the_terminal() -> None:
         os.waitpid(pid, 0)
 
 
+@contextlib.contextmanager
+def on_a_terminal(*command: str) -> Iterator[tuple[int, int]]:
+    """A shell with job control in a session of its own, and the terminal to type on."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv("/bin/bash", ["bash", "--norc", "-i", *command])
+    try:
+        os.write(terminal, b"PS1='pr''ompt> '\n")
+        read_until(terminal, b"prompt> ")
+        yield pid, terminal
+    finally:
+        os.close(terminal)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
+PUSH = """
+import fcntl, os, termios
+print("size", *os.get_terminal_size())
+print("on", os.ttyname(0) if os.path.exists(os.readlink("/proc/self/fd/0")) else "another")
+try:
+    for character in b"echo pushed-$((1+1))\\n":
+        fcntl.ioctl(0, termios.TIOCSTI, bytes([character]))
+except OSError:
+    pass
+print("pushed", "all")
+"""
+
+
+def test_the_command_has_a_terminal_of_its_own(tmp_path: Path) -> None:
+    """What it pushes into that does not become the caller's next command."""
+    tmp_path.chmod(0o755)
+    script = tmp_path / "push.py"
+    script.write_text(PUSH)
+    # Without the filter of system calls, so that the terminal alone is the fence.
+    options = f"--fence profile=none --bind {script}:/push.py"
+    with on_a_terminal() as (_, terminal):
+        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 77, 0, 0))
+        os.write(terminal, f"{CLOISTER} run {options} -- /usr/bin/python3 /push.py\n".encode())
+        seen = read_until(terminal, b"pushed all")
+        assert b"size 77 33" in seen
+        # The prompt comes after it; the resized one came before.
+        if b"prompt> " not in seen.partition(b"pushed all")[2]:
+            read_until(terminal, b"prompt> ")
+        os.write(terminal, b'echo all-"done"\n')
+        assert b"pushed-2" not in read_until(terminal, b"all-done")
+
+
+def test_ctrl_z_stops_the_job_and_fg_continues_it() -> None:
+    script = "echo re''ady; read line; echo got:$line"
+    with on_a_terminal() as (_, terminal):
+        os.write(terminal, f"{CLOISTER} run -- sh -c '{script}'\n".encode())
+        read_until(terminal, b"ready")
+        os.write(terminal, b"\x1a")
+        assert b"Stopped" in read_until(terminal, b"prompt> ")
+        # The caller's terminal is as it was. What is typed echoes with an apostrophe in it.
+        os.write(terminal, b"stty -a | grep -o ' ica''non'\n")
+        assert b" icanon" in read_until(terminal, b"prompt> ")
+        os.write(terminal, b"fg\n")
+        os.write(terminal, b"typed\n")
+        assert b"got:typed" in read_until(terminal, b"prompt> ")
+        os.write(terminal, b"echo status-$?\n")
+        read_until(terminal, b"status-0")
+
+
+def test_a_resized_terminal_is_resized_inside() -> None:
+    script = "trap 'stty size; exit' WINCH; echo re''ady; while :; do sleep 0.1; done"
+    with on_a_terminal() as (_, terminal):
+        os.write(terminal, f'{CLOISTER} run -- sh -c "{script}"\n'.encode())
+        read_until(terminal, b"ready")
+        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 21, 43, 0, 0))
+        read_until(terminal, b"21 43")
+
+
+def test_options_make_the_cell_that_they_say(as_root: None, tmp_path: Path) -> None:
+    """The ids of NGINX Unit's announcement, by the command line."""
+    script = "echo $$; id -u; id -g; hostname; cat /proc/self/uid_map; stat -c %a /x; ls -d /tmp"
+    done = run(
+        *("--no-init", "--uid", "0", "--gid", "0", "--uid-map", "0:1000:1000"),
+        *("--gid-map", "0:1000:1000", "--hostname", "shop", "--tmpfs", "/x:mode=0750"),
+        *("--share", "ipc", "--", "sh", "-c", script + "; readlink /proc/self/ns/ipc"),
+    )
+    assert done.returncode == 0, done.stderr
+    *words, ipc = done.stdout.split()
+    assert words == ["1", "0", "0", "shop", "0", "1000", "1000", "750", "/tmp"]
+    assert ipc == str(Path("/proc/self/ns/ipc").readlink())
+    done = run("--user", "root", "--", "true")
+    assert done.returncode != 0
+    assert "root" in done.stderr
+    done = run("--uid", "0", "--uid-map", "0:0:10", "--", "true")
+    assert "run-is-root-on-the-host" in done.stderr
+
+
 def test_nothing_is_left_when_the_runner_is_killed() -> None:
     with started(
         "--", "sh", "-c", "echo ready; sleep 1000 & wait", stdout=subprocess.PIPE
@@ -332,3 +431,24 @@ def test_explain_says_what_run_does() -> None:
     assert plain.returncode == 0
     for operation in value["operations"]:
         assert operation["step"] in plain.stdout
+
+
+def test_a_command_is_bounded(tmp_path: Path) -> None:
+    if os.geteuid() != 0 or discover().site("pids") is None:
+        pytest.skip("needs root, and control groups with pids")
+    forks = "i=0; while [ $i -lt 30 ]; do sleep 9 & i=$((i+1)); done; echo done"
+    assert shell(forks, "--limit", "pids=100") == "done\n"
+    few = run("--limit", "pids=10", "--", "sh", "-c", forks)
+    assert few.returncode != 0
+    assert "fork" in few.stderr
+    hog = "x = []\nwhile True: x.append(bytearray(1 << 20))"
+    killed = run("--limit", "memory=64M", "--limit", "swap=0", "--", "python3", "-c", hog)
+    assert killed.returncode == 128 + signal.SIGKILL
+    impossible = run("--limit", "cpus=4095", "--", "true")
+    assert impossible.returncode == 1
+    assert "cpus = 4095" in impossible.stderr
+    left = [
+        str(path) for site in discover().sites for path in Path(site.folder).glob("cloister-run-*")
+    ]
+    alive = [name for name in left if Path("/proc", name.rpartition("-")[2]).exists()]
+    assert left == alive

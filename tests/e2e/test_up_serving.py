@@ -65,12 +65,18 @@ def test_the_status_tells_what_runs(up: Up) -> None:
     assert status.door.generation == 1
     assert status.door.workers
     pids = {app.pid for app in status.apps} | {status.door.pid}
-    assert pids == {child.pid for child in psutil.Process(status.pid).children()}
+    children = psutil.Process(status.pid).children()
+    (holder,) = (child for child in children if "hold" in child.cmdline())
+    assert pids == {child.pid for child in children} - {holder.pid}
     one, two = status.apps
     assert (one.name, two.name) == ("one", "two")
     assert one.traffic is not None
     assert one.traffic.accepted >= 1
     assert one.traffic.bytes_to_client > 100
+    for app in (one, two):
+        fences = {fence.name: fence for fence in app.fences}
+        assert fences["system-calls"].detail.startswith("profile default: ")
+        assert {name for name, fence in fences.items() if not fence.active} <= {"landlock"}
     if ROOT:
         uids = {one.host_uid, two.host_uid, status.door.host_uid}
         assert len(uids) == 3
@@ -165,7 +171,10 @@ def test_sighup_does_not_end_it(up: Up) -> None:
     assert up.process is not None
     up.process.send_signal(signal.SIGHUP)
     assert Client(up, "two.example").get() == b"wsgi https /"
-    assert any(message.startswith("SIGHUP changes nothing") for message in up.said("cloister"))
+    wait_until(
+        lambda: any(message.startswith("SIGHUP: ") for message in up.said("cloister")),
+        what="a line of the log",
+    )
 
 
 def test_a_second_supervisor_in_the_same_place_is_refused(up: Up) -> None:
@@ -194,9 +203,9 @@ def test_it_tells_its_own_supervisor() -> None:
         running.write({"two": SITES["two"]})
         running.start(environment={"NOTIFY_SOCKET": str(folder / "notify")})
         try:
-            assert notify.recv(100) == b"READY=1"
+            assert notify.recv(100).splitlines()[0] == b"READY=1"
             assert Client(running, "two.example").get() == b"wsgi https /"
             assert running.stop() == 0
-            assert notify.recv(100) == b"STOPPING=1"
+            assert notify.recv(100).splitlines()[0] == b"STOPPING=1"
         finally:
             running.close()

@@ -127,19 +127,3 @@ def test_a_stop_while_it_starts(up: Up, folder: Path) -> None:
     )
     assert up.stop() == 0
     assert Traces(folder, ignore=("state", "log")) == before
-
-
-def test_after_kill_nothing_runs_on_and_the_next_one_takes_over(up: Up, folder: Path) -> None:
-    up.start()
-    up.wait_ready()
-    processes = family(up)
-    assert up.process is not None
-    up.process.kill()
-    up.process.wait(10)
-    # Whatever it had made dies with it: no cell, no door that nobody supervises.
-    wait_until(lambda: have_ended(processes), what="the end of every process", seconds=15)
-    up.start()
-    up.wait_ready()
-    assert Client(up, "two.example").get() == b"wsgi https /"
-    assert up.stop() == 0
-    assert not up.runtime.exists() or list(up.runtime.iterdir()) == []

@@ -28,8 +28,13 @@ def test_there_are_settings() -> None:
 
 
 REQUIRED = {
+    "[metrics]": {"listen": '"127.0.0.1:9464"'},
     "[listeners.example]": {"listen": '"*:443"'},
     "[[apps.example.binds]]": {"source": '"data"'},
+    "[[apps.example.isolation.uid-map]]": {"inside": "0", "outside": "1000"},
+    "[[apps.example.isolation.tmpfs]]": {"path": '"/var/cache"'},
+    "[[apps.example.limits.io-max]]": {"path": '"data"'},
+    "[apps.example.python]": {"app": '"blog:app"'},
     "[apps.example.tls]": {"certificate": '"c.pem"', "key": '"k.pem"'},
 }
 """What a table needs beside the setting that is tested."""

@@ -12,6 +12,7 @@ from tests.support.cell_spec import (
     HOST_ID,
     PROGRAM,
     bind,
+    one_id,
     run,
     specification,
     sysctl,
@@ -186,7 +187,7 @@ def test_no_failure_leaves_a_mount_behind() -> None:
 
 
 def test_without_a_status_descriptor_people_read_the_failure() -> None:
-    spec = json.dumps(specification("/none", identity__host_uid=HOST_ID))
+    spec = json.dumps(specification("/none", identity=one_id(HOST_ID)))
     read, write = os.pipe()
     os.write(write, spec.encode())
     os.close(write)

@@ -8,12 +8,21 @@ from typing import Any
 
 import pytest
 from tests.support.cell_attempts import REACHED, in_cell, on_host
-from tests.support.cell_spec import HOST_ID, bind, run, run_python, specification, with_binds
+from tests.support.cell_spec import (
+    HOST_ID,
+    bind,
+    one_id,
+    run,
+    run_python,
+    specification,
+    temporary,
+    with_binds,
+)
 
 pytestmark = pytest.mark.usefixtures("root")
 
 SUPERUSER: dict[str, Any] = {
-    "identity": {"uid": 0, "gid": 0, "host_uid": HOST_ID, "host_gid": HOST_ID},
+    "identity": one_id(HOST_ID, uid=0, gid=0),
     "protections__drop_capabilities": False,
 }
 """User 0 inside with all capabilities over the cell: what a dropped capability is worth."""
@@ -108,7 +117,7 @@ def test_temporary_files_are_its_own(open_folder: Path) -> None:
 
 def test_temporary_files_are_bounded() -> None:
     body = "open('/tmp/large', 'wb').write(bytes(2 * 1024 * 1024))"
-    small = [{"path": "/tmp", "size_bytes": 1024 * 1024, "mode": 0o1777}]
+    small = [temporary("/tmp")]
     assert in_cell(body, filesystem__temporary=small) == "denied ENOSPC"
     assert in_cell(body) == REACHED
     many = "[open(f'/tmp/{number}', 'w').close() for number in range(1100)]"
@@ -191,7 +200,7 @@ def test_a_link_leads_nowhere_but_inside(open_folder: Path) -> None:
         **with_binds(bind(str(open_folder)), bind("/usr/share", f"{open_folder}/link/made")),
     )
     # Inside, /etc is the cell's own: what is missing is made there.
-    own = {"path": "/etc", "size_bytes": 1024 * 1024, "mode": 0o755}
+    own = temporary("/etc", mode=0o755)
     spec["filesystem"]["temporary"].append(own)
     assert run(spec).failure is None
     assert not Path("/etc/made").exists()

@@ -14,6 +14,7 @@ from tests.support.cell_spec import (
     Cell,
     bind,
     launched,
+    one_id,
     run,
     run_python,
     specification,
@@ -33,7 +34,7 @@ NAMESPACES = {
     "network": "net",
 }
 CAPABILITIES = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
-SUPERUSER = {"uid": 0, "gid": 0, "host_uid": HOST_ID, "host_gid": HOST_ID}
+SUPERUSER = one_id(HOST_ID, uid=0, gid=0)
 
 
 def started(cell: Cell) -> Cell:

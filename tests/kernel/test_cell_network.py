@@ -12,6 +12,7 @@ from tests.support.cell_spec import (
     Cell,
     bind,
     launched,
+    one_id,
     python,
     run_python,
     specification,
@@ -39,7 +40,7 @@ def other_cell(open_folder: Path, request: pytest.FixtureRequest) -> Iterator[Ce
     os.chown(open_folder, HOST_ID + 1, HOST_ID + 1)
     spec = specification(
         *python("import os; os.umask(0)\n" + LISTEN.format(address=address(open_folder))),
-        identity={"uid": 1000, "gid": 1000, "host_uid": HOST_ID + 1, "host_gid": HOST_ID + 1},
+        identity=one_id(HOST_ID + 1),
         namespaces__network=network,
         **with_binds(bind(str(open_folder), writable=True)),
     )
@@ -124,5 +125,5 @@ def test_loopback_is_up_and_alone() -> None:
 def test_packets_cannot_be_forged() -> None:
     body = "socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)"
     assert in_cell(body) == "denied EPERM"
-    superuser = {"uid": 0, "gid": 0, "host_uid": HOST_ID, "host_gid": HOST_ID}
+    superuser = one_id(HOST_ID, uid=0, gid=0)
     assert in_cell(body, identity=superuser, protections__drop_capabilities=False) == REACHED

@@ -13,13 +13,7 @@ from typing import Any
 
 import pytest
 from tests.support.cell_attempts import REACHED, in_cell, script
-from tests.support.cell_spec import (
-    HOST_ID,
-    launched,
-    python,
-    run_python,
-    specification,
-)
+from tests.support.cell_spec import HOST_ID, launched, one_id, python, run_python, specification
 
 pytestmark = pytest.mark.usefixtures("root")
 
@@ -87,7 +81,7 @@ def test_what_init_has_open(link: str) -> None:
 def test_init_cannot_be_traced() -> None:
     _needs_classic_ptrace()
     assert in_cell(TRACE.format(1)) == "denied EPERM"
-    superuser = {"uid": 0, "gid": 0, "host_uid": HOST_ID, "host_gid": HOST_ID}
+    superuser = one_id(HOST_ID, uid=0, gid=0)
     everything: dict[str, Any] = {
         "identity": superuser,
         "protections__drop_capabilities": False,

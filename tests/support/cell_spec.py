@@ -49,18 +49,18 @@ def specification(*command: str, rootless: bool = False, **changes: Any) -> dict
         "environment": [{"name": "PATH", "value": "/usr/local/bin:/usr/bin:/usr/sbin"}],
         "working_directory": "/",
         "hostname": "cell",
-        "identity": {
-            "uid": 1000,
-            "gid": 1000,
-            "host_uid": os.geteuid() if rootless else HOST_ID,
-            "host_gid": os.getegid() if rootless else HOST_ID,
-        },
+        "identity": one_id(os.geteuid(), os.getegid()) if rootless else one_id(HOST_ID),
+        "host_groups": [],
+        "control_groups": {"unified": None, "members": []},
+        "init": True,
         "namespaces": dict.fromkeys(
-            ("user", "mount", "pid", "ipc", "uts", "cgroup", "network"), True
+            ("user", "mount", "pid", "ipc", "uts", "cgroup", "network", "time"), True
         ),
+        "clocks": {"monotonic_ns": 0, "boottime_ns": 0},
         "filesystem": {
+            "root": None,
             "binds": binds,
-            "temporary": [{"path": "/tmp", "size_bytes": 16 * 1024 * 1024, "mode": 0o1777}],
+            "temporary": [temporary("/tmp", 16 * 1024 * 1024)],
             "files": [],
             "links": links,
             "proc": True,
@@ -79,6 +79,8 @@ def specification(*command: str, rootless: bool = False, **changes: Any) -> dict
             ),
             True,
         ),
+        # None: what the other fences keep in is to be seen by itself.
+        "fences": {"system_calls": None, "landlock": None, "limits": [], "proc": [], "labels": []},
     }
     for name, value in changes.items():
         place = spec
@@ -98,6 +100,7 @@ def bind(
     writable: bool = False,
     executable: bool = True,
     optional: bool = False,
+    owners: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     return {
         "source": source,
@@ -105,6 +108,34 @@ def bind(
         "writable": writable,
         "executable": executable,
         "optional": optional,
+        "owners": owners,
+    }
+
+
+def temporary(
+    path: str, size_bytes: int = 1024 * 1024, mode: int = 0o1777, *, executable: bool = True
+) -> dict[str, Any]:
+    return {"path": path, "size_bytes": size_bytes, "mode": mode, "executable": executable}
+
+
+def id_range(inside: int, outside: int, size: int = 1) -> dict[str, int]:
+    """A run of ids."""
+    return {"inside": inside, "outside": outside, "size": size}
+
+
+def one_id(
+    host_uid: int, host_gid: int | None = None, uid: int = 1000, gid: int = 1000
+) -> dict[str, Any]:
+    """One user and one group."""
+    host_gid = host_uid if host_gid is None else host_gid
+    return {
+        "uid": uid,
+        "gid": gid,
+        "host_uid": host_uid,
+        "host_gid": host_gid,
+        "uid_map": [id_range(uid, host_uid)],
+        "gid_map": [id_range(gid, host_gid)],
+        "host_root": False,
     }
 
 
@@ -126,6 +157,8 @@ class Cell:
     status: int
     """The read end of the status descriptor."""
     output: bytes = field(default=b"")
+    fences: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What was said to be in force, by name; known once ``failure`` was asked."""
 
     @property
     def pid(self) -> int:
@@ -136,7 +169,11 @@ class Cell:
         report = b""
         while chunk := os.read(self.status, 65536):
             report += chunk
-        return json.loads(report) if report else None
+        for line in map(json.loads, report.splitlines()):
+            if "fences" not in line:
+                return line
+            self.fences = {fence["name"]: fence for fence in line["fences"]}
+        return None
 
     def init(self) -> int:
         """The id of init on the host."""
@@ -190,6 +227,8 @@ class Outcome:
     status: int
     output: str
     failure: dict[str, Any] | None
+    fences: dict[str, dict[str, Any]]
+    """What was said to be in force, by name."""
 
 
 def run(spec: dict[str, Any] | bytes, *options: str, **keywords: Any) -> Outcome:
@@ -197,7 +236,7 @@ def run(spec: dict[str, Any] | bytes, *options: str, **keywords: Any) -> Outcome
     with launched(spec, *options, **keywords) as cell:
         failure = cell.failure()
         status = cell.finish()
-        return Outcome(status, cell.output.decode(errors="replace"), failure)
+        return Outcome(status, cell.output.decode(errors="replace"), failure, cell.fences)
 
 
 def run_python(script: str, *, launch: dict[str, Any] | None = None, **changes: Any) -> Outcome:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from tests.support.peers import Peer
+from tests.support.processes import children
 from tests.support.waiting import wait_until
 
 Passing = Literal["stdin", "listen-fds"]
@@ -54,9 +55,21 @@ class DoorOptions:
     """Seconds that open connections have after SIGHUP or SIGTERM."""
     connections: int | None = None
     """Connections at once."""
+    connections_per_client: int | None = None
+    connections_per_host: int | None = None
+    idle_timeout: float | None = None
+    """Seconds without a byte."""
+    accept_proxy: Sequence[str] = ()
+    """Whose connections begin with a PROXY header."""
     workers: int | None = None
+    hashed: bool = False
+    """Whether the folders are called by hashes."""
+    chroot: bool = False
+    """Whether the hosts directory is its whole file system."""
     descriptors: int | None = None
     """How many it may have open (RLIMIT_NOFILE), both as soft and as hard limit."""
+    address_space: int | None = None
+    """Bytes of memory that it may map (RLIMIT_AS)."""
 
     def arguments(self) -> list[str]:
         given = {
@@ -64,14 +77,15 @@ class DoorOptions:
             "--connect-timeout": self.connect_timeout,
             "--drain": self.drain,
             "--connections": self.connections,
+            "--connections-per-client": self.connections_per_client,
+            "--connections-per-host": self.connections_per_host,
+            "--idle-timeout": self.idle_timeout,
             "--workers": self.workers,
+            "--chroot": "." if self.chroot else None,
         }
-        return [
-            text
-            for option, value in given.items()
-            if value is not None
-            for text in (option, str(value))
-        ]
+        pairs = [(option, str(value)) for option, value in given.items() if value is not None]
+        pairs += [("--accept-proxy", peer) for peer in self.accept_proxy]
+        return ["--hashed"] * self.hashed + [text for pair in pairs for text in pair]
 
 
 class Door:
@@ -87,21 +101,27 @@ class Door:
         *,
         passing: Passing = "stdin",
         options: DoorOptions | None = None,
+        environment: Mapping[str, str] | None = None,
+        keeper: Path | None = None,
     ) -> None:
+        """``environment`` is added to that of the tests; ``keeper`` is the program that keeps
+        the door, and then is what is signalled and awaited."""
         self.listening = listening
         self.records: list[Record] = []
         self._clients: list[Peer] = []
         self.messages = ""
         """What it wrote for people, all of it."""
         options = options or DoorOptions()
-        command = [program(), "sni", "--log-connections", *options.arguments()]
+        start = [program(), "sni"] if keeper is None else [str(keeper), "keep", "sni"]
+        command = [*start, "--log-connections", *options.arguments()]
         if os.geteuid() == 0:
             command += ["--user", f"{UNPRIVILEGED}:{UNPRIVILEGED}"]
-        if options.descriptors is not None:
-            # prlimit(1) becomes the door: its process id stays.
-            limit = f"--nofile={options.descriptors}:{options.descriptors}"
-            command = ["prlimit", limit, *command]
-        self.process = _start(command, listening, directory, passing)
+        limits = {"nofile": options.descriptors, "as": options.address_space}
+        for name, limit in limits.items():
+            if limit is not None:
+                # prlimit(1) becomes the door: its process id stays.
+                command = ["prlimit", f"--{name}={limit}:{limit}", *command]
+        self.process = _start(command, listening, directory, passing, environment or {})
         assert self.process.stdout is not None
         assert self.process.stderr is not None
         self._readers = [
@@ -169,7 +189,11 @@ class Door:
 
     def kill(self) -> None:
         """Ends it at once, if it still runs, and closes all connections to it."""
+        kept = children(self.pid) if self.process.poll() is None else set()
         self.process.kill()
+        for process in kept:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
         self.wait()
         for client in self._clients:
             client.close()
@@ -177,7 +201,9 @@ class Door:
     def _read_records(self, stream: IO[bytes]) -> None:
         with stream:
             for line in stream:
-                self.records.append(json.loads(line))
+                # A door that is killed or aborts may leave a part of its last line.
+                if line.endswith(b"\n"):
+                    self.records.append(json.loads(line))
 
     def _read_messages(self, stream: IO[bytes]) -> None:
         with stream:
@@ -185,10 +211,14 @@ class Door:
                 self.messages += line.decode()
 
 
-def connect(listening: socket.socket) -> socket.socket:
-    """A connection to a listening TCP or Unix socket of this process."""
+def connect(listening: socket.socket, *, receive_buffer: int | None = None) -> socket.socket:
+    """A connection to a listening TCP or Unix socket of this process; ``receive_buffer``: the
+    bytes that its kernel takes, about, before somebody reads."""
     connection = socket.socket(listening.family, socket.SOCK_STREAM)
     try:
+        if receive_buffer is not None:
+            # Before connect(2): the window is agreed there.
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         connection.settimeout(10)
         connection.connect(listening.getsockname())
     except BaseException:
@@ -204,7 +234,11 @@ def client_text(address: tuple[str, int]) -> str:
 
 
 def _start(
-    command: Sequence[str], listening: socket.socket, directory: Path, passing: Passing
+    command: Sequence[str],
+    listening: socket.socket,
+    directory: Path,
+    passing: Passing,
+    environment: Mapping[str, str],
 ) -> subprocess.Popen[bytes]:
     if passing == "stdin":
         return subprocess.Popen(
@@ -213,6 +247,7 @@ def _start(
             stdin=listening.fileno(),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            env={**os.environ, **environment},
         )
     # sd_listen_fds(3): descriptors from 3 upwards, and the number of the very process, which
     # a shell knows before it becomes the door.
@@ -226,6 +261,6 @@ def _start(
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env={**os.environ, "LISTEN_FDS": "1", "LISTEN_FDNAMES": "https"},
+        env={**os.environ, **environment, "LISTEN_FDS": "1", "LISTEN_FDNAMES": "https"},
         pass_fds=(descriptor,),
     )

@@ -81,6 +81,11 @@ def children(pid: int) -> set[int]:
     return found
 
 
+def wake_ups(pid: int) -> int:
+    """How often its threads have gone to sleep, and so were woken, of their own accord."""
+    return sum(int(thread["voluntary_ctxt_switches"]) for thread in thread_status_fields(pid))
+
+
 def processor_seconds(pid: int) -> float:
     """Processor time that it has used, user and system (schedstat counts nanoseconds)."""
     threads = Path(f"/proc/{pid}/task").iterdir()

@@ -18,9 +18,13 @@ from typing import Any
 import psutil
 from tests.support.waiting import wait_until
 
-from cloister.apps.status import AppStatus, DaemonStatus
+from cloister.apps.status import AppStatus, DaemonStatus, DoorStatus
+from cloister.cells.cgroups.groups import control_groups
 from cloister.control.client import ControlClient
+from cloister.control.messages import ConfigurationText
+from cloister.model.configuration import Dialect
 from cloister.model.errors import DaemonUnreachableError
+from cloister.model.snapshot import Paths
 
 ASGI = """
 import asyncio, os
@@ -83,6 +87,8 @@ class Up:
         self.state = folder / "state"
         self.log_path = folder / "log"
         self.process: subprocess.Popen[bytes] | None = None
+        self._left: list[psutil.Process] = []
+        self._holders: list[psutil.Process] = []
 
     def write(self, apps: dict[str, str], extra: str = "") -> None:
         """A configuration with one TLS listener and an application for each module text."""
@@ -134,6 +140,20 @@ class Up:
         with ControlClient(str(self.runtime / "control.sock")) as client:
             return client.status()
 
+    def replace_door(self) -> DoorStatus:
+        with ControlClient(str(self.runtime / "control.sock")) as client:
+            return client.replace_door()
+
+    def configuration(self) -> ConfigurationText:
+        with ControlClient(str(self.runtime / "control.sock")) as client:
+            return client.configuration()
+
+    def apply(self, text: str | None = None) -> ConfigurationText:
+        """Have this text run, or that of the file as it is by now."""
+        with ControlClient(str(self.runtime / "control.sock")) as client:
+            wanted = self.config.read_text() if text is None else text
+            return client.replace_configuration(wanted, Dialect.TOML)
+
     def app(self, name: str) -> AppStatus:
         return next(app for app in self.status().apps if app.name == name)
 
@@ -143,18 +163,45 @@ class Up:
         self.process.send_signal(signum)
         return self.process.wait(seconds)
 
+    def family(self) -> list[psutil.Process]:
+        """Everything that it has started, and what it has taken over."""
+        assert self.process is not None
+        found = [*self._left, *self.holders()]
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found += psutil.Process(self.process.pid).children(recursive=True)
+        return [one for one in dict.fromkeys(found) if not have_ended([one])]
+
+    def holders(self) -> list[psutil.Process]:
+        """What keeps its descriptors, and those of supervisors before it."""
+        assert self.process is not None
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for one in psutil.Process(self.process.pid).children():
+                if one not in self._holders and one.cmdline()[1:2] == ["hold"]:
+                    self._holders.append(one)
+        return [one for one in self._holders if not have_ended([one])]
+
+    def kill(self) -> None:
+        """SIGKILL to the supervisor alone; whatever it had goes on."""
+        assert self.process is not None
+        self._left = self.family()
+        self.process.kill()
+        self.process.wait(10)
+
     def close(self) -> None:
         """Whatever the test did, nothing of it runs afterwards."""
         if self.process is None:
             return
-        with contextlib.suppress(psutil.NoSuchProcess):
-            children = psutil.Process(self.process.pid).children(recursive=True)
-            self.process.kill()
-            for child in children:
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    child.kill()
-            wait_until(lambda: have_ended(children), what="the end of every process", seconds=30)
+        family = self.family()
+        self.process.kill()
         self.process.wait(10)
+        for one in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.kill()
+        wait_until(lambda: have_ended(family), what="the end of every process", seconds=30)
+        # One that was killed leaves its groups to the next one of its place, which never comes.
+        groups = control_groups(Paths(str(self.runtime), str(self.state)))
+        groups.clear()
+        groups.close()
 
     @property
     def port(self) -> int:
@@ -174,7 +221,7 @@ class Up:
         """The messages of one source so far."""
         return [line["message"] for line in self.log() if line["source"] == source]
 
-    def curl(self, host: str, path: str = "/", *arguments: str) -> str:
+    def curl(self, host: str, path: str = "/", *arguments: str, check: bool = True) -> str:
         """The answer's body, by curl, which checks the certificate and the name."""
         port = self.port
         resolve = f"{host}:{port}:127.0.0.1"
@@ -182,7 +229,7 @@ class Up:
         command = ["curl", "--silent", "--show-error", "--max-time", "20", "--cacert"]
         return subprocess.run(
             [*command, self.authority, "--resolve", resolve, *arguments, url],
-            check=True,
+            check=check,
             capture_output=True,
             text=True,
         ).stdout

@@ -51,9 +51,12 @@ def test_what_is_no_json_says_why(data: bytes, why: str) -> None:
 def test_places_are_named_down_to_the_index() -> None:
     text = (
         '{"generation":1,"workers":1,"log_connections":false,"hosts":[],"listeners":['
-        '{"name":"a","address":"b","descriptor":0,"limits":{"connections":1,'
+        '{"name":"a","address":"b","descriptor":0,"keepalive":null,'
+        '"accept_proxy":[],"limits":{"connections":1,'
+        '"connections_per_client":0,"connections_per_host":0,"idle_timeout_ms":0,'
         '"hello_timeout_ms":1,"connect_timeout_ms":1},"route":{"kind":"target",'
-        '"target":{"kind":"unix-path","path":7},"send_proxy":"v1"}}]}'
+        '"target":{"kind":"unix-path","path":7},"send_proxy":"v1",'
+        '"balance":"round-robin"}}]}'
     )
     with pytest.raises(DoorError, match="cannot be read") as caught:
         messages.decode(messages.Snapshot, text.encode())

@@ -1,5 +1,6 @@
 //! The server behind the proxies: one thread, any number of connections, on a Unix socket
-//! and, for the rows without a proxy, on TCP.
+//! and, for the rows without a proxy, on TCP; and, where asked for, on a Unix socket over which
+//! connections are handed off (docs/handoff.md).
 
 use std::fs;
 use std::net::TcpListener;
@@ -13,6 +14,7 @@ use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, accept_with};
 
+use crate::handoff;
 use crate::hello::{HELLO_LENGTH, Mode};
 use crate::pattern::{CHUNK, Pattern};
 use crate::poll::Poll;
@@ -25,7 +27,10 @@ pub const INTACT: u8 = b'+';
 pub const CORRUPT: u8 = b'!';
 
 /// The numbers of the listeners in the set; connections come after them.
-const LISTENERS: usize = 2;
+const LISTENERS: usize = 3;
+
+/// The number of the one over which connections are handed off.
+const HANDOFF: usize = 2;
 
 enum State {
     Hello {
@@ -61,7 +66,7 @@ enum Next {
 ///
 /// # Errors
 /// A socket could not be made, or a client sent what is no hello.
-pub fn serve(path: &Path) -> Result<()> {
+pub fn serve(path: &Path, handoff: Option<&Path>) -> Result<()> {
     let unix =
         UnixListener::bind(path).with_context(|| format!("cannot bind {}", path.display()))?;
     // Proxies that drop their privileges connect too.
@@ -83,7 +88,10 @@ pub fn serve(path: &Path) -> Result<()> {
         buffer: vec![0; CHUNK],
         pattern: Pattern::new(),
     };
-    let listeners = [unix, tcp];
+    let mut listeners = vec![unix, tcp];
+    if let Some(path) = handoff {
+        listeners.push(handoff::listen(path)?);
+    }
     for (number, listener) in listeners.iter().enumerate() {
         server.poll.add(listener, number, EventFlags::IN)?;
     }
@@ -93,7 +101,7 @@ pub fn serve(path: &Path) -> Result<()> {
         server.poll.wait(None, &mut ready)?;
         for &number in &ready {
             if number < LISTENERS {
-                server.accept(&listeners[number], number == 1)?;
+                server.accept(&listeners[number], number)?;
             } else {
                 server.advance(number - LISTENERS);
             }
@@ -101,7 +109,11 @@ pub fn serve(path: &Path) -> Result<()> {
     }
 }
 
-fn unix_nonblocking(socket: &OwnedFd) -> Result<()> {
+/// Has accept(2) and its kind never wait.
+///
+/// # Errors
+/// As ioctl(2).
+pub fn unix_nonblocking(socket: &OwnedFd) -> Result<()> {
     Ok(rustix::io::ioctl_fionbio(socket, true)?)
 }
 
@@ -114,7 +126,7 @@ struct Server {
 }
 
 impl Server {
-    fn accept(&mut self, listener: &OwnedFd, tcp: bool) -> Result<()> {
+    fn accept(&mut self, listener: &OwnedFd, number: usize) -> Result<()> {
         loop {
             let socket = match accept_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
                 Ok(socket) => socket,
@@ -122,25 +134,36 @@ impl Server {
                 Err(Errno::CONNABORTED | Errno::INTR) => continue,
                 Err(error) => return Err(error).context("accept"),
             };
-            if tcp {
-                debug_assert_eq!(
-                    rustix::net::sockopt::socket_domain(&socket)?,
-                    AddressFamily::INET
-                );
-                rustix::net::sockopt::set_tcp_nodelay(&socket, true)?;
+            if number == HANDOFF {
+                for client in handoff::receive(&socket)? {
+                    self.begin(client, true)?;
+                }
+            } else {
+                self.begin(socket, number > 0)?;
             }
-            let state = State::Hello {
-                received: 0,
-                bytes: Box::new([0; HELLO_LENGTH]),
-            };
-            let number = self.free.pop().unwrap_or_else(|| {
-                self.connections.push(None);
-                self.connections.len() - 1
-            });
-            self.poll.add(&socket, number + LISTENERS, EventFlags::IN)?;
-            self.connections[number] = Some(Connection { socket, state });
-            self.advance(number);
         }
+    }
+
+    fn begin(&mut self, socket: OwnedFd, tcp: bool) -> Result<()> {
+        if tcp {
+            debug_assert_eq!(
+                rustix::net::sockopt::socket_domain(&socket)?,
+                AddressFamily::INET
+            );
+            rustix::net::sockopt::set_tcp_nodelay(&socket, true)?;
+        }
+        let state = State::Hello {
+            received: 0,
+            bytes: Box::new([0; HELLO_LENGTH]),
+        };
+        let number = self.free.pop().unwrap_or_else(|| {
+            self.connections.push(None);
+            self.connections.len() - 1
+        });
+        self.poll.add(&socket, number + LISTENERS, EventFlags::IN)?;
+        self.connections[number] = Some(Connection { socket, state });
+        self.advance(number);
+        Ok(())
     }
 
     fn advance(&mut self, number: usize) {

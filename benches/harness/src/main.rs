@@ -13,6 +13,7 @@ use crate::load::Peer;
 use crate::process::ProcessTree;
 
 mod backend;
+mod handoff;
 mod hello;
 mod load;
 mod pattern;
@@ -20,8 +21,9 @@ mod poll;
 mod process;
 
 const HELP: &str = "\
-cloister-bench backend --socket PATH
-    Serves on PATH and on a TCP port of loopback, whose address it prints. Runs until killed.
+cloister-bench backend --socket PATH [--handoff-socket PATH]
+    Serves on PATH and on a TCP port of loopback, whose address it prints, and takes connections
+    that are handed off. Runs until killed.
 
 cloister-bench MEASURE --to ADDRESS:PORT [--name NAME] [--pid PID] [options]
     Puts load on the proxy at the address and prints one JSON object. PID is the proxy's
@@ -39,6 +41,7 @@ cloister-bench MEASURE --to ADDRESS:PORT [--name NAME] [--pid PID] [options]
 
 struct Options {
     socket: Option<PathBuf>,
+    handoff: Option<PathBuf>,
     to: Option<SocketAddr>,
     name: String,
     pid: Option<u32>,
@@ -51,6 +54,7 @@ struct Options {
 fn parse() -> Result<Option<(String, Options)>> {
     let mut options = Options {
         socket: None,
+        handoff: None,
         to: None,
         name: "bench.example".into(),
         pid: None,
@@ -63,6 +67,7 @@ fn parse() -> Result<Option<(String, Options)>> {
     let mut parser = Parser::from_env();
     while let Some(argument) = parser.next()? {
         match argument {
+            Arg::Long("handoff-socket") => options.handoff = Some(parser.value()?.into()),
             Arg::Long("socket") => options.socket = Some(parser.value()?.into()),
             Arg::Long("to") => options.to = Some(parser.value()?.parse()?),
             Arg::Long("name") => options.name = parser.value()?.string()?,
@@ -85,7 +90,8 @@ fn run() -> Result<()> {
         return Ok(());
     };
     if verb == "backend" {
-        return backend::serve(&options.socket.context("--socket is missing")?);
+        let socket = options.socket.context("--socket is missing")?;
+        return backend::serve(&socket, options.handoff.as_deref());
     }
     let peer = Peer {
         address: options.to.context("--to is missing")?,

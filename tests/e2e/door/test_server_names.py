@@ -76,7 +76,7 @@ def canaries(hosts: HostsDirectory) -> Iterator[list[UnixListener]]:
         places = [above / "tls-socket", outside / "tls-socket", hosts.path / "tls-socket"]
         # A folder of a refused name would take its connection if the name were not refused.
         names = ["one.example", "two.example", "a" * 64 + ".example", "a" * 255, "bücher.example"]
-        names += ["*", "*.example", "one_example", "one.example.", "127.0.0.1", "%2e%2e"]
+        names += ["*", "*.one.example", "one_example", "one.example.", "127.0.0.1", "%2e%2e"]
         places += [hosts.folder(name) / "tls-socket" for name in names]
         yield [stack.enter_context(UnixListener(place)) for place in places]
 

@@ -4,11 +4,12 @@ import contextlib
 import os
 import signal
 import socket
+import subprocess
 import time
 
 import pytest
 from tests.e2e.door.conftest import StartDoor
-from tests.support.door import Door, DoorOptions, listen_tcp
+from tests.support.door import Door, DoorOptions, listen_tcp, program
 from tests.support.hello import Hello
 from tests.support.peers import HostsDirectory, Peer, UnixListener
 from tests.support.processes import open_files
@@ -102,6 +103,36 @@ def test_the_port_is_free_at_once(start_door: StartDoor, hosts: HostsDirectory) 
         assert door.wait(seconds=5) == 0
 
 
+def test_a_relay_that_would_exit_when_idle_frees_its_port_too() -> None:
+    with listen_tcp() as target, listen_tcp() as first:
+        address = first.getsockname()
+        goal = f"127.0.0.1:{target.getsockname()[1]}"
+        relaying = subprocess.Popen(
+            [program(), "relay", "--exit-idle-time", "60", goal],
+            stdin=first.fileno(),
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            with socket.create_connection(address) as client, target.accept()[0] as served:
+                first.close()
+                relaying.send_signal(signal.SIGHUP)
+                wait_until(lambda: is_free(address), what="the port is free")
+                client.sendall(b"old")
+                assert served.recv(3) == b"old"
+            assert relaying.wait(10) == 0
+        finally:
+            relaying.kill()
+            relaying.wait()
+
+
+def is_free(address: tuple[str, int]) -> bool:
+    try:
+        socket.create_server(address).close()
+    except OSError:
+        return False
+    return True
+
+
 @pytest.mark.parametrize("number", STOPS)
 def test_what_is_still_open_is_cut_at_the_deadline(
     number: signal.Signals, start_door: StartDoor, hosts: HostsDirectory
@@ -140,6 +171,64 @@ def test_an_unfinished_hello_may_be_finished(door: Door, hosts: HostsDirectory) 
         client.expect_end()
         client.close()
         assert door.wait(seconds=5) == 0
+
+
+@pytest.mark.parametrize(
+    ("signals", "cut"),
+    [
+        ([signal.SIGTERM, signal.SIGTERM], True),
+        ([signal.SIGINT, signal.SIGINT], True),
+        ([signal.SIGHUP, signal.SIGINT], True),
+        ([signal.SIGHUP, signal.SIGHUP], False),
+        # What a door gets that its keeper has asked before systemd signals the whole unit.
+        ([signal.SIGHUP, signal.SIGTERM], False),
+    ],
+)
+def test_who_insists_is_obeyed_at_once(
+    signals: list[signal.Signals], cut: bool, door: Door, hosts: HostsDirectory
+) -> None:
+    with hosts.listen("one.example") as target:
+        client, served = relay(door, target)
+        with client, served:
+            stop(door, signals[0])
+            for number in signals[1:]:
+                door.signal(number)
+            if cut:
+                assert client.receive_rest_unless_reset() == b""
+            else:
+                client.expect_silence(0.3)
+                client.send(b"still")
+                assert served.receive(5) == b"still"
+                client.finish()
+                served.finish()
+        assert door.wait(seconds=5) == 0
+    assert door.records[0]["outcome"] == ("drained" if cut else "complete")
+
+
+@pytest.mark.parametrize("number", STOPS)
+def test_who_waits_in_the_queue_is_served_before_the_door_ends(
+    number: signal.Signals, start_door: StartDoor, hosts: HostsDirectory
+) -> None:
+    """The door holds the socket alone: with it the queue would be gone."""
+    with hosts.listen("one.example", backlog=512) as target, listen_tcp() as alone:
+        door = start_door(on=alone)
+        door.signal(signal.SIGSTOP)
+        waiting = [door.connect() for _ in range(300)]
+        for order, peer in enumerate(waiting):
+            peer.send(HELLO + order.to_bytes(2))
+        address = alone.getsockname()
+        alone.close()
+        door.signal(number)
+        door.signal(signal.SIGCONT)
+        for _ in waiting:
+            with target.accept() as served:
+                order = int.from_bytes(served.receive(len(HELLO) + 2)[-2:])
+                served.send(b"served")
+                assert waiting[order].receive(6) == b"served"
+                waiting[order].close()
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(address)
+        assert door.wait(seconds=10) == 0
 
 
 def count_sockets(door: Door) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from cloister.apps.endpoints import Endpoints
+from cloister.apps.readiness import NotifySocket
 from cloister.apps.runtime import RuntimeDirectory
 from cloister.model.app import App, PythonProgram, Readiness
 from cloister.model.errors import CloisterError
@@ -15,6 +16,7 @@ from cloister.model.isolation import HostIdentity
 from cloister.model.listener import Listener, TcpAddress, UnixAddress
 from cloister.model.route import ServerNameRoute
 from cloister.model.snapshot import Paths
+from cloister.sockets.passed import PassedSockets
 
 ROOT = os.geteuid() == 0
 DOOR = HostIdentity(54320, 54320) if ROOT else HostIdentity(os.getuid(), os.getgid())
@@ -44,8 +46,10 @@ def test_who_may_reach_an_application(paths: Paths, tmp_path: Path) -> None:
     assert mode(folder.parent)[0] == "drwx--x--x"
     assert mode(folder) == ("drwxr-x---", DOOR.gid)
     assert mode(blog.path) == ("srw-rw----", DOOR.gid)
-    assert mode(folder / "notify") == ("srw-------", BLOG.gid)
-    assert plain.notify is None
+    notify = NotifySocket(blog.notify_path(3), BLOG)
+    assert mode(blog.notify_path(3)) == ("srw-------", BLOG.gid)
+    notify.close()
+    assert Path(plain.path).parent != folder
     endpoints.close()
     endpoints.close()
     runtime.close()
@@ -68,7 +72,7 @@ def test_connections_wait_although_nobody_accepts(paths: Paths) -> None:
 def test_what_a_killed_supervisor_left_is_taken_over(paths: Paths, tmp_path: Path) -> None:
     folder = Path(paths.app_socket("blog")).parent
     folder.mkdir(parents=True)
-    for name, kind in (("socket", socket.SOCK_STREAM), ("notify", socket.SOCK_DGRAM)):
+    for name, kind in (("socket", socket.SOCK_STREAM), ("notify-0", socket.SOCK_DGRAM)):
         with socket.socket(socket.AF_UNIX, kind) as left:
             left.bind(str(folder / name))
     endpoints = Endpoints(paths, DOOR)
@@ -86,7 +90,7 @@ def test_closed_listeners_refuse_while_the_rest_goes_on(paths: Paths, tmp_path: 
     )
     runtime = RuntimeDirectory(paths.runtime)
     endpoints = Endpoints(paths, DOOR)
-    endpoints.bind_listeners([listener])
+    endpoints.bind_listeners([listener], PassedSockets({}))
     blog = endpoints.add_app(app("blog", Readiness.ACCEPT), BLOG)
     tcp = endpoints.listeners[0].bound.address
     assert isinstance(tcp, TcpAddress)
@@ -110,7 +114,7 @@ def test_one_address_that_is_taken_frees_the_others(paths: Paths) -> None:
         listener = Listener("web", (free, TcpAddress("127.0.0.1", port)), ServerNameRoute())
         endpoints = Endpoints(paths, DOOR)
         with pytest.raises(CloisterError):
-            endpoints.bind_listeners([listener])
+            endpoints.bind_listeners([listener], PassedSockets({}))
         bound = endpoints.listeners[0].bound.address
         assert isinstance(bound, TcpAddress)
         endpoints.close()

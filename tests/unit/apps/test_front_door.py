@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from cloister.apps.front_door import _pump, connection_event
+from cloister.apps.door_generation import _pump, connection_event
 from cloister.apps.lines import Line
 from cloister.apps.logs import LogEvent, as_json
 from cloister.door.messages import ConnectionRecord, Outcome, encode

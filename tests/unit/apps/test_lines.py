@@ -79,3 +79,36 @@ def test_only_the_newest_lines_are_kept() -> None:
     for text in ("one", "two", "x" * 1000):
         last.add(Line(text))
     assert last.all() == ("two", "x" * 400)
+
+
+@given(st.binary(max_size=60), st.integers(0, 60))
+def test_what_is_passed_over_leaves_the_next_line_whole(data: bytes, cut: int) -> None:
+    splitter = LineSplitter()
+    splitter.skip(data[:cut])
+    following = [*splitter.feed(data[cut:] + b"\nwhole\n"), *splitter.end()]
+    # As many lines as there are breaks after the cut, and the first one from its beginning.
+    assert following == split(data + b"\nwhole\n")[data[:cut].count(b"\n") :]
+
+
+def test_lines_beyond_what_is_wanted_are_read_and_dropped() -> None:
+    async def play() -> tuple[list[str], list[int]]:
+        reading, writing = os.pipe()
+        seen: list[str] = []
+        asked: list[int] = []
+        first = asyncio.Event()
+
+        def admit(count: int) -> int:
+            asked.append(count)
+            first.set()
+            return 2 if len(asked) == 1 else 0
+
+        reader = PipeReader(reading, lambda line: seen.append(line.text), admit)
+        os.write(writing, b"1\n2\n3\n")
+        await asyncio.wait_for(first.wait(), 10)
+        os.write(writing, b"4\n5\nthe end")
+        os.close(writing)
+        await asyncio.wait_for(reader.wait_end(), 10)
+        return seen, asked
+
+    # The last one has no line break, so nobody was asked about it.
+    assert asyncio.run(play()) == (["1", "2", "the end"], [3, 2])

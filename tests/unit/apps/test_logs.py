@@ -1,5 +1,6 @@
 """The supervisor's log: two forms, and a sink that never blocks."""
 
+import contextlib
 import io
 import json
 import os
@@ -10,6 +11,7 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.waiting import wait_until
 
 from cloister.apps.logs import Level, LogEvent, LogFormat, Sink, as_json, harmless, plain
 
@@ -120,6 +122,104 @@ def test_a_reader_that_went_away_ends_nothing() -> None:
     for _ in range(10):
         sink.emit(LogEvent("a", "b" * 10_000))
     sink.close()
-    assert not sink._thread.is_alive()
-    with pytest.raises(BrokenPipeError):
+    assert not sink._shown._thread.is_alive()
+    with contextlib.suppress(BrokenPipeError):
         stream.close()
+
+
+class ListKeeper:
+    """Keeps events in memory, if it may."""
+
+    def __init__(self, *, alone: bool = False) -> None:
+        self.alone = alone
+        self.kept: list[LogEvent] = []
+        self.may_write = threading.Event()
+        self.may_write.set()
+        self.broken = False
+        self.closed = False
+
+    def keep(self, event: LogEvent) -> None:
+        self.may_write.wait(10)
+        if self.broken:
+            raise OSError("no space left")
+        self.kept.append(event)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_the_events_of_a_source_are_kept_as_well() -> None:
+    stream = io.StringIO()
+    sink = Sink(stream, LogFormat.JSON)
+    keeper, alone = ListKeeper(), ListKeeper(alone=True)
+    sink.keep("one", keeper)
+    sink.keep("two", alone)
+    for source in ("one", "two", "three"):
+        sink.emit(LogEvent(source, "text"))
+    sink.close()
+    assert [event.source for event in (*keeper.kept, *alone.kept)] == ["one", "two"]
+    assert [json.loads(line)["source"] for line in stream.getvalue().splitlines()] == [
+        "one",
+        "three",
+    ]
+    assert keeper.closed
+    assert alone.closed
+
+
+def test_one_source_s_flood_loses_no_line_of_another() -> None:
+    sink = Sink(io.StringIO(), LogFormat.JSON, capacity=2000)
+    flooded, quiet = ListKeeper(), ListKeeper()
+    flooded.may_write.clear()
+    sink.keep("flooded", flooded)
+    sink.keep("quiet", quiet)
+    for _ in range(10_000):
+        sink.emit(LogEvent("flooded", "line"))
+    sink.emit(LogEvent("quiet", "line"))
+    flooded.may_write.set()
+    sink.close()
+    assert [event.message for event in quiet.kept] == ["line"]
+    (report,) = [event for event in flooded.kept if "lost" in event.fields]
+    assert report.source == "flooded"
+    assert len(flooded.kept) - 1 + int(str(report.fields["lost"])) == 10_000
+    assert len(flooded.kept) < 20
+
+
+def test_a_keeper_that_blocks_does_not_silence_the_stream() -> None:
+    stream = io.StringIO()
+    sink = Sink(stream, LogFormat.JSON)
+    keeper = ListKeeper()
+    keeper.may_write.clear()
+    sink.keep("one", keeper)
+    sink.emit(LogEvent("one", "text"))
+    wait_until(lambda: "text" in stream.getvalue(), what="the line on the stream")
+    assert not keeper.kept
+    keeper.may_write.set()
+    sink.close()
+    assert len(keeper.kept) == 1
+
+
+def test_what_a_keeper_cannot_keep_is_counted() -> None:
+    sink = Sink(io.StringIO(), LogFormat.JSON)
+    keeper = ListKeeper()
+    keeper.broken = True
+    sink.keep("one", keeper)
+    for _ in range(3):
+        sink.emit(LogEvent("one", "text"))
+    wait_until(lambda: sink._kept._lost.get("one") == 3, what="three lost lines")
+    keeper.broken = False
+    sink.emit(LogEvent("one", "text"))
+    sink.close()
+    assert [event.fields.get("lost") for event in keeper.kept] == [None, 3]
+
+
+def test_a_source_may_get_another_keeper() -> None:
+    sink = Sink(io.StringIO(), LogFormat.JSON)
+    first, second = ListKeeper(), ListKeeper()
+    sink.keep("one", first)
+    sink.keep("one", second)
+    sink.emit(LogEvent("one", "text"))
+    sink.keep("one", None)
+    sink.emit(LogEvent("one", "shown only"))
+    sink.close()
+    assert (first.closed, second.closed) == (True, True)
+    assert first.kept == []

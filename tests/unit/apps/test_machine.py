@@ -27,6 +27,8 @@ REQUESTS = (
     Event.STOP_REQUESTED,
     Event.RESTART_REQUESTED,
     Event.FORCE_REQUESTED,
+    Event.DEMANDED,
+    Event.REST_REQUESTED,
 )
 
 
@@ -60,6 +62,21 @@ def test_an_impossible_event_is_an_error_that_names_both() -> None:
 
 def test_an_ignored_event_changes_nothing() -> None:
     assert next_step(State.READY, Event.START_REQUESTED) is None
+
+
+def test_a_connection_that_comes_while_nobody_is_needed_any_more_gets_a_process() -> None:
+    """Whatever it meets on its way out, it ends where a process is made."""
+    for state in (State.RETIRING, State.RETIRE_KILLING):
+        step = next_step(state, Event.DEMANDED)
+        assert step is not None
+        following = next_step(step.state, Event.EXITED)
+        assert following is not None
+        assert following.state is State.SPAWNING
+
+
+@pytest.mark.parametrize("state", [State.ENDED, State.FAILED, State.STOPPED])
+def test_a_demand_starts_nothing_that_a_person_has_to_start(state: State) -> None:
+    assert next_step(state, Event.DEMANDED) is None
 
 
 class World:
@@ -108,7 +125,7 @@ class World:
         elif action is Action.ARM_STOP_TIMER:
             self.pending |= {Event.STOP_TIMEOUT}
         elif action is Action.SCHEDULE_RESTART:
-            self.pending |= {Event.BACKOFF_ELAPSED, Event.GAVE_UP}
+            self.pending |= {Event.BACKOFF_ELAPSED, Event.GAVE_UP, Event.LET_GO}
 
     def check(self) -> None:
         assert self.alive == (self.state in PROCESS_STATES)

@@ -17,7 +17,6 @@ from cloister.apps.readiness import (
     Notification,
     NotifySocket,
     parse_notification,
-    wait_accepting,
 )
 from cloister.model.isolation import HostIdentity
 
@@ -96,12 +95,6 @@ def test_the_socket_is_closed_to_others(notify: NotifySocket, path: Path) -> Non
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-def test_what_an_earlier_process_sent_is_forgotten(notify: NotifySocket, path: Path) -> None:
-    send(path, b"READY=1", b"READY=1")
-    notify.forget()
-    assert received(notify, path) == []
-
-
 def test_a_datagram_beyond_the_limit_counts_for_nothing(notify: NotifySocket, path: Path) -> None:
     send(path, b"READY=1\n" + b"x" * DATAGRAM_LIMIT)
     assert received(notify, path) == []
@@ -158,47 +151,3 @@ def test_a_path_longer_than_sun_path(tmp_path: Path) -> None:
     os.close(descriptor)
     notify.close()
     assert list(folder.iterdir()) == []
-
-
-@pytest.fixture
-def listening(tmp_path: Path) -> Iterator[socket.socket]:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
-        listening.bind(str(tmp_path / "socket"))
-        listening.listen(2)
-        yield listening
-
-
-def is_accepting(listening: socket.socket, accept: int, wait: float) -> bool:
-    path = listening.getsockname()
-
-    async def scenario() -> bool:
-        waiting = asyncio.create_task(wait_accepting(listening, path))
-        # The first look at the queue comes before the first acceptance.
-        await asyncio.sleep(0)
-        assert not waiting.done()
-        for _ in range(accept):
-            listening.accept()[0].close()
-        try:
-            await asyncio.wait_for(waiting, wait)
-        except TimeoutError:
-            return False
-        return True
-
-    return asyncio.run(scenario())
-
-
-def test_an_empty_queue_shows_that_somebody_accepts(listening: socket.socket) -> None:
-    assert is_accepting(listening, accept=1, wait=5)
-
-
-def test_nobody_accepts(listening: socket.socket) -> None:
-    assert not is_accepting(listening, accept=0, wait=0.3)
-
-
-def test_a_queue_that_grows_shorter_shows_it_too(listening: socket.socket) -> None:
-    clients = [socket.socket(socket.AF_UNIX) for _ in range(3)]
-    for client in clients:
-        client.connect(listening.getsockname())
-    assert is_accepting(listening, accept=1, wait=5)
-    for client in clients:
-        client.close()

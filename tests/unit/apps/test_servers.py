@@ -89,6 +89,14 @@ def test_a_callable_of_no_interface(application: Callable[..., Any]) -> None:
         interface_of(application)
 
 
+def test_what_the_configuration_says_counts() -> None:
+    assert interface_of(decorated, "asgi") == "asgi3"
+    assert interface_of(asgi2, "asgi") == "asgi2"
+    assert interface_of(asgi3_plain, "wsgi") == "wsgi"
+    with pytest.raises(ServeError, match="no ASGI"):
+        interface_of(wsgi, "asgi")
+
+
 @pytest.mark.parametrize("name", ["module", "module:", ":app", ""])
 def test_a_name_of_another_form(name: str) -> None:
     with pytest.raises(ServeError, match="not of the form MODULE:CALLABLE"):
@@ -186,7 +194,16 @@ class Served:
         self.notify.close()
 
     def told(self) -> bytes:
-        return self.notify.recv(100)
+        """What it says next of how it stands; how much it has to do is passed over."""
+        while (message := self.notify.recv(100)).startswith(b"X_CLOISTER_"):
+            pass
+        return message
+
+    def load(self) -> bytes:
+        """What it says next of how much it has to do."""
+        while not (message := self.notify.recv(100)).startswith(b"X_CLOISTER_"):
+            pass
+        return message
 
     def connect(self) -> socket.socket:
         connection = socket.socket(socket.AF_UNIX)
@@ -220,6 +237,68 @@ def test_both_kinds_are_served(serve: Callable[..., Served], code: str, answer: 
     served = serve(code)
     assert served.told() == b"READY=1"
     assert served.get() == answer
+
+
+def test_a_factory_makes_the_application(serve: Callable[..., Served]) -> None:
+    served = serve(
+        "def made(environ, start):\n    start('200 OK', [])\n    return [b'made']\n"
+        "def app():\n    return made\n",
+        "--factory",
+    )
+    assert served.told() == b"READY=1"
+    assert served.get() == b"made"
+
+
+def test_a_factory_that_makes_nothing(serve: Callable[..., Served]) -> None:
+    served = serve("def app():\n    return None\n", "--factory")
+    output, _ = served.process.communicate(timeout=30)
+    assert output == "the factory web:app returned a NoneType, which cannot be called\n"
+
+
+def test_modules_are_looked_for_in_its_folders_first(
+    serve: Callable[..., Served], tmp_path: Path
+) -> None:
+    for folder in ("first", "second"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "web.py").write_text(WSGI.replace("wsgi ", f"{folder} "))
+    served = serve(WSGI, "--path", str(tmp_path / "first"), "--path", str(tmp_path / "second"))
+    assert served.told() == b"READY=1"
+    assert served.get() == b"first http"
+
+
+@pytest.mark.parametrize(("threads", "together"), [(1, 1), (3, 3)])
+def test_a_wsgi_application_answers_as_many_requests_at_once_as_it_has_threads(
+    serve: Callable[..., Served], threads: int, together: int
+) -> None:
+    """Each request waits for as many others as there are threads, and no longer than it takes
+    to see that no more come."""
+    code = f"""
+import threading
+inside, most, lock = 0, 0, threading.Lock()
+full = threading.Event()
+def app(environ, start_response):
+    global inside, most
+    with lock:
+        inside += 1
+        most = max(most, inside)
+        if inside == {together}:
+            full.set()
+    full.wait(20)
+    with lock:
+        inside -= 1
+    start_response("200 OK", [("content-length", "1")])
+    return [str(most).encode()]
+"""
+    served = serve(code, "--threads", str(threads))
+    assert served.told() == b"READY=1"
+    connections = [served.connect() for _ in range(4)]
+    for connection in connections:
+        connection.sendall(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+    answers = []
+    for connection in connections:
+        with contextlib.closing(connection), connection.makefile("rb") as stream:
+            answers.append(int(stream.read().rpartition(b"\r\n")[2]))
+    assert max(answers) == together
 
 
 def test_sigterm_lets_a_request_end_and_the_lifespan_too(serve: Callable[..., Served]) -> None:
@@ -275,3 +354,70 @@ def test_it_loads_nothing_that_it_does_not_need() -> None:
         " if m in sys.modules])"
     )
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "[]\n"
+
+
+def test_it_tells_how_much_it_has_to_do(serve: Callable[..., Served]) -> None:
+    served = serve(ASGI)
+    assert served.told() == b"READY=1"
+    with served.connect() as connection:
+        assert served.load() == b"X_CLOISTER_REQUESTS=0\nX_CLOISTER_CONNECTIONS=1"
+        connection.sendall(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert served.load() == b"X_CLOISTER_REQUESTS=1\nX_CLOISTER_CONNECTIONS=1"
+    while served.load() != b"X_CLOISTER_REQUESTS=0\nX_CLOISTER_CONNECTIONS=0":
+        pass
+
+
+REQUEST = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
+
+
+def answer_to(connection: socket.socket) -> bytes:
+    """All that comes up to the end of the connection."""
+    received = b""
+    while chunk := connection.recv(4096):
+        received += chunk
+    return received
+
+
+@pytest.mark.parametrize("kept", [False, True], ids=["fresh", "kept"])
+def test_a_request_that_is_on_its_way_when_it_stops_is_answered(
+    serve: Callable[..., Served], kept: bool
+) -> None:
+    """Its client cannot know: it has sent the request before anything told it."""
+    served = serve(ASGI)
+    assert served.told() == b"READY=1"
+    with served.connect() as connection:
+        if kept:
+            connection.sendall(REQUEST)
+            while not connection.recv(4096).endswith(b"0\r\n\r\n"):
+                pass
+        assert served.load().endswith(b"X_CLOISTER_CONNECTIONS=1")
+        served.process.send_signal(signal.SIGTERM)
+        assert served.told() == b"STOPPING=1"
+        connection.sendall(REQUEST)
+        answer = answer_to(connection)
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"connection: close\r\n" in answer
+    assert answer.endswith(b"http None\r\n0\r\n\r\n")
+    served.process.wait(30)
+
+
+def test_connections_that_bring_nothing_hold_up_no_stop(serve: Callable[..., Served]) -> None:
+    served = serve(ASGI)
+    assert served.told() == b"READY=1"
+    with served.connect() as connection:
+        assert served.load().endswith(b"X_CLOISTER_CONNECTIONS=1")
+        served.process.send_signal(signal.SIGTERM)
+        served.process.wait(30)
+        assert answer_to(connection) == b""
+
+
+def test_who_was_not_taken_waits_for_the_next_process(serve: Callable[..., Served]) -> None:
+    served = serve(ASGI)
+    assert served.told() == b"READY=1"
+    served.process.send_signal(signal.SIGTERM)
+    served.process.wait(30)
+    with served.connect() as connection:
+        connection.sendall(REQUEST)
+        taken, _ = served.listening.accept()
+        assert taken.recv(100) == REQUEST
+        taken.close()

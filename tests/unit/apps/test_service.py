@@ -14,8 +14,9 @@ from cloister.apps.logs import LogFormat, Sink
 from cloister.apps.machine import State
 from cloister.apps.service import Process, Service, ServicePlan, describe_exit
 from cloister.model.errors import CloisterError
+from cloister.model.lifecycle import RestartWhen
 
-QUICK = BackoffPolicy(first_pause=0.001, longest_pause=0.002, give_up_after=3)
+QUICK = BackoffPolicy(first_pause=0.001, longest_pause=0.002, give_up_after=4, window=25)
 
 
 class FakeProcess:
@@ -63,6 +64,8 @@ class World:
         stop_timeout: float = 60,
         polite: bool = True,
         backoff: BackoffPolicy = QUICK,
+        when: RestartWhen = RestartWhen.ALWAYS,
+        may_rest: bool = False,
     ) -> None:
         self.processes: list[FakeProcess] = []
         self.alive: set[FakeProcess] = set()
@@ -75,7 +78,16 @@ class World:
         self.now = 0.0
         self.log = io.StringIO()
         self.sink = Sink(self.log, LogFormat.JSON)
-        plan = ServicePlan("blog", self.launch, ready_timeout, stop_timeout, backoff)
+        self.may_rest = may_rest
+        plan = ServicePlan(
+            "blog",
+            self.launch,
+            ready_timeout,
+            stop_timeout,
+            backoff,
+            when,
+            lambda: self.may_rest,
+        )
         self.service = Service(plan, self.sink, clock=lambda: self.now, chance=lambda: 0.0)
 
     async def launch(self) -> Process:
@@ -175,7 +187,8 @@ def test_a_crash_loop_is_given_up_and_a_person_may_start_it_again() -> None:
             await world.reach(State.BACKOFF, State.FAILED)
         await world.reach(State.FAILED)
         assert world.service.failure is not None
-        assert world.service.failure.message == "given up after 4 failures in a row"
+        assert world.service.failure.message == "given up after 4 failures within 25 s"
+        assert world.service.failure.last_output[0] == "last words"
         world.ready_at_once = True
         world.service.start()
         await world.reach(State.READY)
@@ -295,6 +308,84 @@ def test_a_stop_during_a_pause_ends_it() -> None:
     play()
 
 
+@pytest.mark.parametrize(
+    ("when", "status", "state"),
+    [
+        (RestartWhen.ALWAYS, 0, State.READY),
+        (RestartWhen.ON_FAILURE, 0, State.ENDED),
+        (RestartWhen.ON_FAILURE, 1, State.READY),
+        (RestartWhen.NEVER, 1, State.ENDED),
+    ],
+)
+def test_the_policy_decides_what_follows_an_end(
+    when: RestartWhen, status: int, state: State
+) -> None:
+    @scenario(when=when)
+    async def play(world: World) -> None:
+        world.service.start()
+        await world.reach(State.READY)
+        world.processes[0].end(status)
+        await world.reach(State.BACKOFF)
+        await world.reach(state)
+        # An end that was expected is no failure.
+        assert (world.service.failure is None) == (when is not RestartWhen.ALWAYS and status == 0)
+
+    play()
+
+
+def test_nobody_needs_it_until_somebody_does() -> None:
+    @scenario()
+    async def play(world: World) -> None:
+        world.service.rest()
+        assert world.service.state is State.DORMANT
+        assert world.tries == 0
+        world.service.demand()
+        await world.reach(State.READY)
+        world.service.rest()
+        await world.reach(State.DORMANT)
+        assert world.processes[0].signals == ["terminate"]
+        world.service.demand()
+        await world.reach(State.READY)
+        assert len(world.processes) == 2
+
+    play()
+
+
+def test_a_demand_during_its_retirement_is_not_lost() -> None:
+    @scenario(polite=False)
+    async def play(world: World) -> None:
+        world.service.start()
+        await world.reach(State.READY)
+        world.service.rest()
+        world.service.demand()
+        assert world.service.state is State.RESTARTING
+        world.processes[0].end(0)
+        await world.reach(State.READY)
+        assert len(world.processes) == 2
+        assert world.processes[0].signals == ["terminate"]
+
+    play()
+
+
+def test_a_program_that_ends_well_rests_where_nobody_waits() -> None:
+    @scenario(may_rest=True)
+    async def play(world: World) -> None:
+        world.service.start()
+        await world.reach(State.READY)
+        world.processes[0].end(0)
+        await world.reach(State.DORMANT)
+        assert world.service.failure is None
+        world.service.demand()
+        await world.reach(State.READY)
+        # Somebody waits: it comes back at once.
+        world.may_rest = False
+        world.processes[1].end(0)
+        await world.reach(State.BACKOFF)
+        await world.reach(State.READY)
+
+    play()
+
+
 @pytest.mark.parametrize("seed", range(40))
 def test_any_order_of_requests_and_accidents(seed: int) -> None:
     """Two processes never live at once (``launch`` asserts it), and no event comes where
@@ -304,7 +395,14 @@ def test_any_order_of_requests_and_accidents(seed: int) -> None:
     @scenario(ready_timeout=0.003, stop_timeout=0.003)
     async def play(world: World) -> None:
         service = world.service
-        requests = (service.start, service.stop, service.restart, service.force)
+        requests = (
+            service.start,
+            service.stop,
+            service.restart,
+            service.force,
+            service.demand,
+            service.rest,
+        )
         for _ in range(150):
             match chance.randrange(6):
                 case 0 | 1:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cloister.cells import identity
-from cloister.cells.identity import IdentityStore
+from cloister.cells.identity import Freed, IdentityStore
 from cloister.model.errors import CloisterError
 from cloister.model.isolation import HostIdentity, IdRange
 
@@ -35,10 +35,11 @@ def test_each_name_gets_the_lowest_free_id_and_keeps_it(path: Path) -> None:
     assert again.acquire("a").uid == FIRST + 1
     again.release("a")
     again.release("never-heard-of")
-    assert first.acquire("c").uid == FIRST + 1
-    assert first.acquire("a").uid == FIRST + 3
+    # What was a's may have left files: nobody else gets it while there are others.
+    assert first.acquire("c").uid == FIRST + 3
+    assert first.acquire("a").uid == FIRST + 1
     assert path.stat().st_mode & 0o777 == 0o600
-    assert json.loads(path.read_text())["a"] == FIRST + 3
+    assert json.loads(path.read_text())["a"] == FIRST + 1
 
 
 def test_peeking_changes_nothing(path: Path) -> None:
@@ -58,6 +59,45 @@ def test_a_used_up_range_says_so(path: Path) -> None:
         full.acquire("e")
     full.release("b")
     assert full.acquire("e").uid == FIRST + 2
+
+
+def test_an_id_with_leftovers_is_given_to_nobody_else(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = store(path)
+    for name in "abcd":
+        full.acquire(name)
+    left = {FIRST + 2: ("process 7 (sleep)",), FIRST + 3: ()}
+    monkeypatch.setattr(identity, "find", lambda uid, places=(): left[uid])
+    full.release("b")
+    with pytest.raises(CloisterError, match="no id is free") as caught:
+        full.peek("e")
+    assert "process 7 (sleep) still belongs" in str(caught.value.why)
+    full.release("c")
+    assert full.acquire("e").uid == FIRST + 3
+    assert full.acquire("b").uid == FIRST + 2
+
+
+def test_whoever_leaves_the_configuration_is_freed_and_what_is_left_is_said(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[int, tuple[str, ...]]] = []
+
+    def find(uid: int, places: tuple[str, ...] = ()) -> tuple[str, ...]:
+        asked.append((uid, places))
+        return ("/srv/uploads/x",)
+
+    monkeypatch.setattr(identity, "find", find)
+    kept = store(path)
+    for name in "abc":
+        kept.acquire(name)
+    assert kept.retain(["a", "c", "new"], ["/srv/uploads"]) == (
+        Freed("b", FIRST + 2, ("/srv/uploads/x",)),
+    )
+    assert asked == [(FIRST + 2, ("/srv/uploads",))]
+    assert kept.retain(["a", "c"]) == ()
+    assert kept.acquire("new").uid == FIRST + 4
+    assert kept.acquire("b").uid == FIRST + 2
 
 
 def test_another_range_gives_new_ids(path: Path) -> None:
@@ -109,13 +149,15 @@ def test_leases_end_with_their_block_or_their_process(path: Path) -> None:
     leases = store(path)
     leases.acquire("a")
     with leases.lease() as one, leases.lease() as two:
-        assert (one.uid, two.uid) == (FIRST + 2, FIRST + 3)
+        # From the other end: no application gets next what a command has had.
+        assert (one.uid, two.uid) == (FIRST + 4, FIRST + 3)
     stored = json.loads(path.read_text())
     assert stored == {"a": FIRST + 1}
     # No process has this number: it is above what the kernel gives (PID_MAX_LIMIT).
     path.write_text(json.dumps(stored | {f"run.{2**22 + 1}.x": FIRST + 2}))
     with leases.lease() as three:
-        assert three.uid == FIRST + 2
+        assert three.uid == FIRST + 4
+        assert f"run.{2**22 + 1}.x" not in json.loads(path.read_text())
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import pytest
 
 from cloister.cells.launch import CellProcess
 from cloister.cells.plan import CellPlan, build_cell
+from cloister.cells.spec import Fence
 from cloister.model.app import App, CommandProgram, Credential
 from cloister.model.errors import CellError
 from cloister.model.isolation import HostIdentity
@@ -28,6 +29,9 @@ spec = json.loads(os.read(spec_descriptor, 1 << 20))
 def fail(report):
     os.write(status, report if isinstance(report, bytes) else json.dumps(report).encode())
     os.close(status)
+EFFECT = b'{"fences":[{"name":"keyring","active":true,"detail":"of its own"}]}\\n'
+def ready():
+    fail(EFFECT)
 {body}
 """
 
@@ -71,7 +75,7 @@ def test_an_application_runs_and_ends(program: Callable[[str], str], plan: CellP
         body = (
             "secret = spec['filesystem']['files'][-1]['content']['descriptor']\n"
             "print(spec['name'], os.read(secret, 9).decode(), flush=True)\n"
-            "os.close(status)\nsys.exit(5)"
+            "ready()\nsys.exit(5)"
         )
         cell = await CellProcess.start(
             plan, stdin=DEVNULL, stdout=PIPE, stderr=PIPE, program=program(body)
@@ -80,6 +84,7 @@ def test_an_application_runs_and_ends(program: Callable[[str], str], plan: CellP
         assert await cell.stdout.read() == b"blog hunter2\n"
         assert await cell.wait() == 5
         assert cell.returncode == 5
+        assert cell.fences == (Fence("keyring", active=True, detail="of its own"),)
         cell.signal(signal.SIGTERM)
 
     run(scenario)
@@ -87,7 +92,7 @@ def test_an_application_runs_and_ends(program: Callable[[str], str], plan: CellP
 
 def test_signals_and_death_by_one(program: Callable[[str], str], plan: CellPlan) -> None:
     async def scenario() -> None:
-        body = "signal.signal(signal.SIGTERM, signal.SIG_DFL); os.close(status); signal.pause()"
+        body = "signal.signal(signal.SIGTERM, signal.SIG_DFL); ready(); signal.pause()"
         cell = await CellProcess.start(plan, stdin=DEVNULL, program=program(body))
         assert psutil.pid_exists(cell.pid)
         cell.signal(signal.SIGTERM)
@@ -117,7 +122,18 @@ def test_a_failure_becomes_an_error_with_its_step(
     run(scenario)
 
 
-@pytest.mark.parametrize("report", [b"nonsense", b"{}", b"x" * 200_000])
+def test_a_failure_after_the_fences_are_up(program: Callable[[str], str], plan: CellPlan) -> None:
+    async def scenario() -> None:
+        failure = {"step": "execute", "description": "x", "errno": 2, "path": None, "hint": None}
+        body = f"os.write(status, EFFECT); fail({failure!r}); sys.exit(1)"
+        with pytest.raises(CellError, match="could not be made") as caught:
+            await CellProcess.start(plan, program=program(body))
+        assert (caught.value.step, caught.value.errno) == ("execute", 2)
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("report", [b"nonsense", b"{}", b'{"fences":1}\n', b"", b"x" * 200_000])
 def test_a_report_that_cannot_be_read(
     program: Callable[[str], str], plan: CellPlan, report: bytes
 ) -> None:
@@ -166,7 +182,9 @@ def test_a_program_that_cannot_be_started_leaves_nothing(plan: CellPlan) -> None
 def test_the_specification_arrives_whole(program: Callable[[str], str], plan: CellPlan) -> None:
     async def scenario() -> None:
         cell = await CellProcess.start(
-            plan, stdout=PIPE, program=program("print(json.dumps(spec)); sys.stdout.flush()")
+            plan,
+            stdout=PIPE,
+            program=program("print(json.dumps(spec)); sys.stdout.flush(); ready()"),
         )
         assert cell.stdout is not None
         spec = json.loads(await cell.stdout.read())

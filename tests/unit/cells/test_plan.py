@@ -1,27 +1,32 @@
 """The specification of a default cell."""
 
+import contextlib
 import json
 import os
+import resource
 import socket
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.conftest import Golden
 
-from cloister.cells import plan, spec, view
+from cloister.cells import plan, python, spec, view
 from cloister.cells.plan import build_cell
 from cloister.model.app import (
     App,
     CommandProgram,
     Credential,
+    Endpoint,
     FileTls,
+    Interface,
     PythonProgram,
     Readiness,
     SelfSignedTls,
 )
 from cloister.model.errors import CloisterError
-from cloister.model.isolation import Bind, HostIdentity
+from cloister.model.isolation import Bind, HostIdentity, Isolation
 
 GOLDENS = Path(__file__).parents[2] / "golden" / "cells"
 IDENTITY = HostIdentity(500001, 500002)
@@ -35,12 +40,15 @@ def one_host(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(view, "system_view", lambda: system)
     monkeypatch.setattr(view, "python_view", lambda: [view.read_only("/opt/python")])
     monkeypatch.setattr(sys, "executable", "/opt/python/bin/python3")
+    monkeypatch.setattr(resource, "getrlimit", lambda number: (1024, resource.RLIM_INFINITY))
 
 
 def text_of(built: plan.CellPlan) -> str:
     """The specification with its descriptors by order instead of by number."""
     value = json.loads(spec.encode(built.spec))
     numbers = {number: index for index, number in enumerate(built.descriptors)}
+    # That has a golden of its own: test_system_calls.
+    assert value["fences"].pop("system_calls")["profile"] == "default"
     for entry in value["descriptors"]:
         entry["descriptor"] = numbers[entry["descriptor"]]
     for file in value["filesystem"]["files"]:
@@ -145,3 +153,94 @@ def test_a_certificate_of_the_operator_is_served_as_one_of_our_own() -> None:
     assert "--tls" in build_cell(app, IDENTITY, None).spec.command
     plain = App("blog", PythonProgram("m", "a"), "/usr/share")
     assert "--tls" not in build_cell(plain, IDENTITY, None).spec.command
+
+
+@pytest.mark.usefixtures("one_host")
+def test_a_python_application_in_its_own_environment(tmp_path: Path) -> None:
+    base, home, library = (tmp_path / name for name in ("python", "venv", "lib"))
+    for folder in (base / "bin", home / "bin", library):
+        folder.mkdir(parents=True)
+    (base / "bin" / "python3.12").touch(mode=0o755)
+    (home / "bin" / "python3").symlink_to(base / "bin" / "python3.12")
+    (home / "bin" / "python").symlink_to("python3")
+    program = PythonProgram(
+        "web",
+        "make",
+        factory=True,
+        interface=Interface.WSGI,
+        threads=3,
+        home=str(home),
+        path=(str(library),),
+    )
+    built = build_cell(App("blog", program, "/srv/blog"), IDENTITY, None)
+    interpreter, script, folders, *arguments = built.spec.command
+    assert interpreter == f"{home}/bin/python"
+    assert script.endswith("/cloister/apps/borrowed.py")
+    # Neither the standard library of another Python, nor where its archive would be.
+    assert not [one for one in folders.split(":") if one.endswith((".zip", "lib-dynload"))]
+    assert arguments == [
+        *("--stop-timeout", "8", "--factory", "--interface", "wsgi", "--threads", "3"),
+        *("--path", str(library), "web:make"),
+    ]
+    seen = {bind.destination: bind for bind in built.spec.filesystem.binds}
+    for folder in (base, home, library):
+        assert not seen[str(folder)].writable
+
+
+def test_the_prefix_of_an_interpreter_is_never_the_whole_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os.path, "realpath", lambda path: "/bin/python3")
+    program = PythonProgram("web", "app", home=str(tmp_path))
+    assert "/" not in {bind.destination for bind in python.binds(program)}
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "expected", "variable"),
+    [
+        (Endpoint.INHERIT, ("/srv/server", "3", "{socket}", "{port}"), None),
+        (Endpoint.HANDOFF, ("/srv/server", "3", "{socket}", "{port}"), None),
+        (Endpoint.STDIO, ("/srv/server", "{fd}", "{socket}", "{port}"), None),
+        (
+            Endpoint.BIND,
+            ("/srv/server", "{fd}", "/tmp/cloister.socket", "{port}"),
+            ("SOCKPATH", "/tmp/cloister.socket"),
+        ),
+        (Endpoint.PORT, ("/srv/server", "{fd}", "{socket}", "3000"), ("PORT", "3000")),
+    ],
+)
+def test_a_command_is_told_where_its_connections_come(
+    endpoint: Endpoint, expected: tuple[str, ...], variable: tuple[str, str] | None
+) -> None:
+    program = CommandProgram(("/srv/server", "{fd}", "{socket}", "{port}"))
+    app = App("blog", program, None, endpoint=endpoint, port=3000, stop_timeout=8.0)
+    with contextlib.closing(build_cell(app, IDENTITY, None)) as built:
+        command = built.spec.command
+        if variable is not None:
+            shim = command[: command.index("--") + 1]
+            command = command[len(shim) :]
+            assert shim[:4] == (sys.executable, "-P", "-m", "cloister.apps.shim")
+            assert shim[5] in ("127.0.0.1:3000", "/tmp/cloister.socket")
+            assert shim[6:] == ("4", "--")
+            seen = {bind.destination for bind in built.spec.filesystem.binds}
+            assert any(shim[4].startswith(f"{folder}/") or shim[4] == folder for folder in seen)
+        assert command == expected
+        variables = {one.name: one.value for one in built.spec.environment}
+        given = {name: variables[name] for name in ("SOCKPATH", "PORT") if name in variables}
+        assert given == (dict([variable]) if variable else {})
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "kept"), [(Endpoint.BIND, "network"), (Endpoint.PORT, "mount")]
+)
+def test_a_socket_of_its_own_needs_a_place_of_its_own(endpoint: Endpoint, kept: str) -> None:
+    namespaces = replace(Isolation().namespaces, mount=kept == "mount", network=kept == "network")
+    app = App(
+        "blog",
+        CommandProgram(("/srv/server",)),
+        None,
+        endpoint=endpoint,
+        isolation=replace(Isolation(), namespaces=namespaces),
+    )
+    with pytest.raises(CloisterError, match=f"endpoint `{endpoint.value}` of blog needs"):
+        build_cell(app, IDENTITY, None)

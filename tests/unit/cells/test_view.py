@@ -8,12 +8,16 @@ from pathlib import Path
 import pytest
 
 from cloister.cells import view
-from cloister.cells.spec import Bind, Text
+from cloister.cells.spec import Bind, Identity, Text
 from cloister.model.errors import CloisterError
+
+APP = Identity(1000, 1000, 500_001, 500_001, (), (), False)
 
 
 def bind(source: str, destination: str | None = None, *, writable: bool = False) -> Bind:
-    return Bind(source, destination or source, writable, executable=True, optional=False)
+    return Bind(
+        source, destination or source, writable, executable=True, optional=False, owners=None
+    )
 
 
 def places(binds: list[Bind]) -> list[str]:
@@ -73,7 +77,7 @@ def test_the_system_view_is_read_only_and_makes_the_loader_reachable() -> None:
     assert {"/usr", "/bin", "/lib"} <= reachable
     for link in links:
         assert Path(link.path).readlink() == Path(link.target)
-    for made in view.made_files("blog"):
+    for made in view.made_files("blog", APP):
         assert not view.covered(made.path, binds)
 
 
@@ -128,7 +132,7 @@ def test_every_link_to_the_interpreter_is_shown(
 def test_the_made_files_name_the_cell_and_its_user() -> None:
     texts = {
         file.path: file.content.text
-        for file in view.made_files("blog")
+        for file in view.made_files("blog", APP)
         if isinstance(file.content, Text)
     }
     assert texts["/etc/passwd"].startswith("app:x:1000:1000:")

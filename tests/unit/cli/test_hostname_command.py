@@ -56,3 +56,14 @@ def test_wrong_usage_is_a_usage_error(arguments: tuple[str, ...]) -> None:
     result = run(*arguments)
     assert isinstance(result.exception, SystemExit)
     assert result.exit_code == click.UsageError.exit_code
+
+
+def test_hashes_are_printed_in_place_of_the_names() -> None:
+    result = run("--hashed", "Example.ORG", "*.Example.ORG")
+    assert result.exception is None
+    own, below = result.stdout.split()
+    assert own == "fL9ygbpqQxvRUdCjyNNUhr1uEVdo_RwD4KDTBLvDeuc"
+    assert below != own
+    assert isinstance(run("*.example.org").exception, HostnameError)
+    rows = json.loads(run("--hashed", "--json", "example.org").stdout)
+    assert rows == [{"name": "example.org", "canonical": "example.org", "hashed": own}]

@@ -1,55 +1,24 @@
 """What `cloister run` and `cloister explain --` make of their options."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from cloister.cells.spec import Stdin
 from cloister.cli import one_command
-from cloister.model.errors import UsageError
-from cloister.model.isolation import Bind, HostIdentity
+from cloister.cli.cell_options import CellOptions
+from cloister.cli.one_command import OneCommand
+from cloister.model.isolation import HostIdentity
 
 IDENTITY = HostIdentity(500001, 500001)
 
 
-def command_in_the_cell(
-    *command: str,
-    binds: tuple[str, ...] = (),
-    env: tuple[str, ...] = (),
-    directory: str | None = None,
-) -> tuple[str, ...]:
-    plan = one_command.build(one_command.parse(command, binds, env, directory), IDENTITY)
+def command_in_the_cell(*command: str, directory: str | None = None) -> tuple[str, ...]:
+    wanted = OneCommand(command, CellOptions(directory=directory))
+    plan = one_command.build(wanted, IDENTITY)
     plan.close()
     return plan.spec.command
-
-
-def test_binds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "data").mkdir()
-    (tmp_path / "link").symlink_to("nowhere")
-    texts = ("data", "./data:/data", "data:/data:rw", "link::ro")
-    wanted = one_command.parse(("x",), texts, (), None)
-    source = str(tmp_path / "data")
-    assert wanted.binds == (
-        Bind(source, source),
-        Bind(source, "/data"),
-        Bind(source, "/data", writable=True),
-        Bind(str(tmp_path / "link"), str(tmp_path / "link")),
-    )
-
-
-@pytest.mark.parametrize("text", ["", ":/x", "/usr:/x:rx", "/usr:/x:rw:", "/no/such", "/usr:x"])
-def test_binds_of_another_form(text: str) -> None:
-    with pytest.raises(UsageError, match="--bind"):
-        one_command.parse(("x",), (text,), (), None)
-
-
-def test_variables() -> None:
-    wanted = one_command.parse(("x",), (), ("A=1", "B=", "C=x=y"), None)
-    assert wanted.environment == (("A", "1"), ("B", ""), ("C", "x=y"))
-    for text in ("A", "=1", "A=\0"):
-        with pytest.raises(UsageError, match="--env"):
-            one_command.parse(("x",), (), (text,), None)
 
 
 def test_programs_are_named_as_the_cell_sees_them(tmp_path: Path) -> None:
@@ -60,7 +29,7 @@ def test_programs_are_named_as_the_cell_sees_them(tmp_path: Path) -> None:
 
 
 def test_without_a_directory_nothing_but_an_empty_tmp_is_seen() -> None:
-    plan = one_command.build(one_command.parse(("sh",), (), (), None), IDENTITY)
+    plan = one_command.build(OneCommand(("sh",), CellOptions()), IDENTITY)
     assert plan.spec.working_directory == "/tmp"
     assert plan.spec.stdin is Stdin.INHERIT
     assert "/tmp" not in {bind.destination for bind in plan.spec.filesystem.binds}
@@ -68,8 +37,24 @@ def test_without_a_directory_nothing_but_an_empty_tmp_is_seen() -> None:
 
 
 def test_a_directory_is_seen_read_only_and_worked_in(tmp_path: Path) -> None:
-    wanted = one_command.parse(("sh",), (), (), str(tmp_path))
+    wanted = OneCommand(("sh",), CellOptions(directory=str(tmp_path)))
     plan = one_command.build(wanted, IDENTITY)
     assert plan.spec.working_directory == str(tmp_path)
     (bind,) = (bind for bind in plan.spec.filesystem.binds if bind.source == str(tmp_path))
     assert not bind.writable
+
+
+def test_ids_come_from_the_range_of_the_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "cloister.toml"
+    config.write_text(
+        '[cloister]\nids = "700000-700009"\nstate-directory = "state"\n'
+        '[listeners.x]\nlisten = "*:1"\nroute = { target = "unix:/x" }\n'
+    )
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert one_command.store(str(config)).door.uid == 700000
+    monkeypatch.setattr(one_command, "SYSTEM_FILE", str(config))
+    assert one_command.store().door.uid == 700000
+    monkeypatch.setattr(one_command, "SYSTEM_FILE", str(tmp_path / "none"))
+    assert one_command.store().door.uid == 500000

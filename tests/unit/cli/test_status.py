@@ -10,9 +10,13 @@ from cloister.apps.status import (
     DoorStatus,
     Failure,
     ListenerStatus,
+    ProcessStatus,
     ProtectionStatus,
+    ResourceStatus,
     Traffic,
 )
+from cloister.cells.cgroups.counters import Counters, Usage
+from cloister.cells.cgroups.groups import LimitStatus
 from cloister.cli.commands.status import _print, ago, size
 
 BLOG = AppStatus(
@@ -28,6 +32,10 @@ BLOG = AppStatus(
     message=None,
     failure=None,
     traffic=Traffic(9, 1, 1000, 3 * 1024 * 1024),
+    fences=(
+        ProtectionStatus("system-calls", True, "profile default"),
+        ProtectionStatus("landlock", False, "version 3: files"),
+    ),
 )
 DOOR = DoorStatus(
     state="ready",
@@ -36,6 +44,8 @@ DOOR = DoorStatus(
     restarts=0,
     host_uid=500000,
     generation=1,
+    replacements=1,
+    draining=0,
     protections=(
         ProtectionStatus("capabilities", True, ""),
         ProtectionStatus("seccomp", False, "the kernel has none"),
@@ -44,6 +54,7 @@ DOOR = DoorStatus(
     accepted=10,
     active=1,
     log_lines_lost=0,
+    accept_pauses=0,
     outcomes={"complete": 8, "refused-name": 1},
     failure=None,
 )
@@ -55,9 +66,22 @@ STATUS = DaemonStatus(
     runtime_directory="/run/cloister",
     authority=None,
     rootless=False,
-    listeners=(ListenerStatus("https", "0.0.0.0:443", "by server name", 10, 1),),
+    listeners=(ListenerStatus("https", "0.0.0.0:443", "by server name", 10, 1, {"complete": 9}),),
     apps=(BLOG,),
     door=DOOR,
+)
+
+
+LIMITED = dataclasses.replace(
+    BLOG,
+    resources=ResourceStatus(
+        (
+            LimitStatus("memory", "256 MiB", True, "/sys/fs/cgroup/…/memory.max", default=False),
+            LimitStatus("io-weight", "50", False, "no disk knows weights", default=False),
+        ),
+        Usage(1.5, 1 << 20, 2 << 20, None, None, 4),
+        Counters(oom_kills=2, pids_refused=7),
+    ),
 )
 
 
@@ -77,12 +101,31 @@ def test_everything_on_one_page(capsys: pytest.CaptureFixture[str]) -> None:
         "blog  ready  60 s   77   500001    1         9            1     1000 B  3.0 MiB  "
         "blog.example, *.blog.example\n"
         "\n"
+        "fences of blog: system-calls\n"
+        "not in force: landlock (version 3: files)\n"
+        "\n"
         "DOOR   SINCE  PID  HOST UID  RESTARTS  GENERATION  CONNECTIONS  OPEN\n"
         "ready  60 s   8    500000    0         1           10           1\n"
         "protections of the door: capabilities\n"
         "not in force: seccomp (the kernel has none)\n"
         "connections ended: complete 8, refused-name 1\n"
     )
+
+
+def test_each_process_of_an_application_that_has_several(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    processes = (
+        ProcessStatus("ready", 40.0, 77, 0, 3),
+        ProcessStatus("starting", 99.0, 78, 2, None),
+    )
+    app = dataclasses.replace(BLOG, processes=processes)
+    text = shown(dataclasses.replace(STATUS, apps=(app,)), capsys)
+    assert (
+        "\n\nPROCESSES OF  STATE     SINCE  PID  RESTARTS  REQUESTS\n"
+        "blog          ready     60 s   77   0         3\n"
+        "blog          starting  1 s    78   2         -\n\n"
+    ) in text
 
 
 def test_a_failure_with_its_last_lines_made_harmless(capsys: pytest.CaptureFixture[str]) -> None:
@@ -129,3 +172,14 @@ def test_times(seconds: float, text: str) -> None:
 )
 def test_sizes(count: int, text: str) -> None:
     assert size(count) == text
+
+
+def test_what_is_used_bounded_and_missing(capsys: pytest.CaptureFixture[str]) -> None:
+    text = shown(dataclasses.replace(STATUS, apps=(LIMITED,)), capsys)
+    assert (
+        "APP   CPU     MEMORY   TASKS  READ  WRITTEN  LIMITS\n"
+        "blog  1.50 s  1.0 MiB  4      -     -        memory 256 MiB\n"
+        "\n"
+        "blog: io-weight 50 is not in force: no disk knows weights\n"
+        "blog: 2 processes killed for lack of memory, 7 processes refused at pids\n"
+    ) in text

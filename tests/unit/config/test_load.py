@@ -15,13 +15,16 @@ from cloister.model.app import (
     CommandProgram,
     Credential,
     FileTls,
+    Interface,
     PythonProgram,
     Readiness,
     SelfSignedTls,
 )
 from cloister.model.errors import CloisterError, ConfigError
 from cloister.model.isolation import Bind, IdRange
+from cloister.model.limits import IoBound, Limits
 from cloister.model.listener import Listener, ListenerLimits, SocketOptions, TcpAddress, UnixAddress
+from cloister.model.metrics import AppMetrics, MetricsOptions
 from cloister.model.route import SendProxy, ServerNameRoute, TargetRoute, UnixPathTarget
 from cloister.model.snapshot import DoorOptions, Paths, Snapshot
 
@@ -54,6 +57,11 @@ ids = "100000-100099"
 workers = 2
 user = "www-data"
 log-connections = false
+[metrics]
+listen = ["127.0.0.1:9464", "unix:metrics"]
+token = "token"
+group = "prometheus"
+mode = "0600"
 [listeners.https]
 listen = ["127.0.0.1:8443", "unix:sockets/https"]
 route = { hosts = "hosts" }
@@ -75,6 +83,21 @@ ready = "notify"
 ready-timeout = "1m"
 stop-timeout = "2s"
 tmp-size = "1G"
+metrics = { path = "/m?x=1", tls = false, timeout = "2s", max-size = "4K", listen = "[::1]:1" }
+user = "www-data"
+group = "33"
+groups = ["postgres"]
+[apps.blog.limits]
+memory = "256M"
+memory-high = "200M"
+swap = "0"
+cpu-weight = 50
+cpu-max = 1.5
+io-weight = 20
+io-max = [{ path = "data", read = "1M", write-operations = 5 }]
+pids = 64
+cpus = "3,0-1"
+required = false
 """
     assert resolved(text) == Snapshot(
         source="/srv/site/cloister.toml",
@@ -113,7 +136,28 @@ tmp-size = "1G"
                 ready_timeout=60.0,
                 stop_timeout=2.0,
                 tmp_size=1 << 30,
+                metrics=AppMetrics("/m?x=1", False, 2.0, 4096, (TcpAddress("::1", 1),)),
+                user="www-data",
+                group="33",
+                groups=("postgres",),
+                limits=Limits(
+                    memory=256 << 20,
+                    memory_high=200 << 20,
+                    swap=0,
+                    cpu_weight=50,
+                    cpu_max=1.5,
+                    io_weight=20,
+                    io_max=(IoBound("/srv/site/data", read=1 << 20, write_operations=5),),
+                    pids=64,
+                    cpus=(0, 1, 3),
+                    required=False,
+                ),
             ),
+        ),
+        metrics=MetricsOptions(
+            (TcpAddress("127.0.0.1", 9464), UnixAddress("/srv/site/metrics")),
+            SocketOptions(group="prometheus", mode=0o600),
+            "/srv/site/token",
         ),
     )
 
@@ -135,6 +179,38 @@ def test_nothing_given_but_what_has_to_be() -> None:
     command = App("b", CommandProgram(("/usr/sbin/php-fpm",)), None, ("b",))
     assert snapshot.apps == (python, command)
     assert command.ready is Readiness.ACCEPT
+
+
+def test_a_python_application_that_needs_more_than_its_name() -> None:
+    (app,) = resolved(
+        LISTENER
+        + '[apps.a]\nhosts = ["a"]\ndirectory = "a"\n[apps.a.python]\napp = "x.y:make"\n'
+        + 'factory = true\ninterface = "wsgi"\nthreads = 4\nhome = "venv"\npath = ["lib", "/l"]\n'
+    ).apps
+    assert app.program == PythonProgram(
+        "x.y",
+        "make",
+        factory=True,
+        interface=Interface.WSGI,
+        threads=4,
+        home="/srv/site/venv",
+        path=("/srv/site/lib", "/l"),
+    )
+    assert app.ready is Readiness.NOTIFY
+
+
+@pytest.mark.parametrize(
+    ("table", "code"),
+    [
+        ('interface = "asgi"\nthreads = 4', "unused-setting"),
+        ('home = "/opt"', "broad-directory"),
+        ('path = ["/usr"]', "broad-directory"),
+        ('path = ["/var/lib/cloister/x"]', "overlapping-directory"),
+    ],
+)
+def test_what_a_python_application_cannot_have(table: str, code: str) -> None:
+    app = f'[apps.a]\nhosts = ["a"]\ndirectory = "a"\n[apps.a.python]\napp = "x:y"\n{table}\n'
+    assert codes(LISTENER + app) == [code]
 
 
 def test_the_only_application_s_folder_is_the_configuration_s() -> None:
@@ -160,6 +236,23 @@ def test_a_target_leads_to_an_application_without_hosts() -> None:
     assert resolved(f'[listeners.x]\nlisten = "*:80"\n{target}\n{app}').apps[0].hosts == ()
     assert resolved(f'{LISTENER}route = {{ hosts = "hosts" }}\n{app}').apps[0].hosts == ()
     assert codes(f"{LISTENER}{app}") == ["unreachable-app"]
+
+
+@pytest.mark.parametrize(
+    ("listen", "addresses"),
+    [
+        ("*:8000", (TcpAddress("0.0.0.0", 8000), TcpAddress("::", 8000))),
+        ("unix:/run/blog.sock", (UnixAddress("/run/blog.sock"),)),
+        ("unix:blog.sock", (UnixAddress("/srv/site/blog.sock"),)),
+    ],
+)
+def test_an_application_listens_on_tcp_or_on_a_path_by_one_setting(
+    listen: str, addresses: tuple[TcpAddress | UnixAddress, ...]
+) -> None:
+    snapshot = resolved(f'[apps.blog]\npython = "blog:app"\nlisten = "{listen}"\n')
+    (listener,) = snapshot.listeners
+    assert (listener.name, listener.addresses) == ("blog", addresses)
+    assert listener.route == TargetRoute(UnixPathTarget("/run/cloister/apps/blog/socket"))
 
 
 def test_folders_without_root() -> None:
@@ -230,12 +323,39 @@ def test_tables_of_the_wrong_shape(text: str) -> None:
     assert set(codes(text)) <= {"wrong-type", "missing-key", "unknown-value", "no-listeners"}
 
 
-def test_json_is_recognised() -> None:
+def test_a_native_configuration_may_be_json() -> None:
+    text = """\ufeff// The same language, in other clothes.
+{
+    "listeners": {"https": {"listen": "*:443",}},
+    "apps": {"a": {"python": "a:b", "hosts": ["a"], "directory": "a"}}
+}"""
+    assert resolved(text) == resolved(
+        LISTENER + '[apps.a]\npython = "a:b"\nhosts = ["a"]\ndirectory = "a"\n'
+    )
+
+
+def test_problems_in_json_have_a_line_and_a_pointer() -> None:
+    text = (
+        '{"apps": {\n"a": {"python": 1,\n"hosts": ["x y"]}},\n"listeners": {"~/": {"listen": 1}}}'
+    )
     with pytest.raises(ConfigError) as caught:
-        source.parse("unit.json", '{\n  "listeners": {}\n}\n')
+        resolved(text)
+    assert [(p.where.line, p.where.key) for p in caught.value.problems] == [
+        (2, "/apps/a/python"),
+        (3, "/apps/a/hosts/0"),
+        (4, "/listeners/~0~1"),
+        (4, "/listeners/~0~1/listen"),
+    ]
+    assert caught.value.problems[0].hint == 'for example "python": "blog:app"'
+
+
+def test_the_place_of_a_syntax_error_in_json() -> None:
+    with pytest.raises(ConfigError) as caught:
+        source.parse("unit.json", '{\n  "listeners": {}\n  "apps": {}\n}\n')
     (problem,) = caught.value.problems
-    assert problem.code == "syntax"
-    assert "JSON" in (problem.hint or "")
+    assert (problem.code, problem.where.line) == ("syntax", 3)
+    assert problem.what == 'a comma or "}" is expected'
+    assert problem.why == "the text is no JSON at column 3"
 
 
 @pytest.mark.parametrize(
@@ -310,3 +430,21 @@ def test_find(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_self_signed() -> None:
     text = f'{LISTENER}[apps.a]\npython = "a:b"\nhosts = ["a"]\ntls = "self-signed"\n'
     assert resolved(text).apps[0].tls == SelfSignedTls()
+
+
+@pytest.mark.parametrize(
+    ("tls", "metrics", "expected"),
+    [
+        ("", '"/m"', AppMetrics("/m", tls=False)),
+        ('tls = "self-signed"', '"/m"', AppMetrics("/m", tls=True)),
+        ('tls = "self-signed"', "{}", AppMetrics("/metrics", tls=True)),
+        ('tls = "self-signed"', "{ tls = false }", AppMetrics("/metrics", tls=False)),
+        ("", "{ tls = true }", AppMetrics("/metrics", tls=True)),
+    ],
+)
+def test_metrics_are_asked_for_as_the_application_speaks(
+    tls: str, metrics: str, expected: AppMetrics
+) -> None:
+    app = f'[apps.a]\npython = "a:b"\nhosts = ["a"]\n{tls}\nmetrics = {metrics}\n'
+    text = f'{LISTENER}[metrics]\nlisten = "127.0.0.1:0"\n{app}'
+    assert resolved(text).apps[0].metrics == expected

@@ -16,7 +16,8 @@ from cloister.model.errors import ConfigError
 GOLDENS = Path(__file__).parents[2] / "golden" / "config"
 NO_DOCUMENT = {Code.FILE_UNREADABLE, Code.FILE_TOO_LARGE}
 """Brought about without a document of their own."""
-CASES = sorted({path.stem for path in GOLDENS.glob("*.toml")} | NO_DOCUMENT)
+DOCUMENTS = {path.stem: path for kind in ("toml", "json") for path in GOLDENS.glob(f"*.{kind}")}
+CASES = sorted({*DOCUMENTS, *NO_DOCUMENT})
 
 
 @pytest.fixture
@@ -47,7 +48,7 @@ def prepare(case: str) -> None:
     if case == Code.FILE_TOO_LARGE:
         target.write_text("#" * (source.MAX_BYTES + 1))
     elif case != Code.FILE_UNREADABLE:
-        target.write_bytes((GOLDENS / f"{case}.toml").read_bytes())
+        target.write_bytes(DOCUMENTS[case].read_bytes())
 
 
 def problems(folder: Path) -> ConfigError:
@@ -84,4 +85,4 @@ def test_every_code_has_a_case_and_every_case_a_message() -> None:
 def test_the_catalogue_is_pinned() -> None:
     """Scripts know these codes: add to them, and rename or remove none."""
     assert {code.name.lower().replace("_", "-") for code in Code} == {code.value for code in Code}
-    assert len(Code) == 39
+    assert len(Code) == 46

@@ -1,4 +1,4 @@
-"""Durations, sizes, modes, id ranges, addresses and targets: what is taken and what it means."""
+"""Durations, sizes, modes, id ranges, addresses: what is taken and what it means."""
 
 import pytest
 from hypothesis import given
@@ -7,8 +7,7 @@ from pydantic_core import PydanticCustomError
 
 from cloister.config import names, values
 from cloister.model.isolation import IdRange
-from cloister.model.listener import Address, TcpAddress, UnixAddress
-from cloister.model.route import Target, UnixAbstractTarget, UnixPathTarget
+from cloister.model.listener import Address, TcpAddress, UnixAddress, VsockAddress
 
 
 @pytest.mark.parametrize(
@@ -44,6 +43,26 @@ def test_sizes(text: str, size: int) -> None:
 def test_no_sizes(text: str) -> None:
     with pytest.raises(PydanticCustomError):
         values.parse_size(text)
+
+
+def test_a_size_of_nothing() -> None:
+    assert values.parse_size_or_none("0") == 0
+    assert values.parse_size_or_none("4K") == 4096
+    with pytest.raises(PydanticCustomError):
+        values.parse_size_or_none("1")
+
+
+@pytest.mark.parametrize(
+    ("text", "processors"), [("0", (0,)), ("0-3,6", (0, 1, 2, 3, 6)), ("2,1-2", (1, 2))]
+)
+def test_processors(text: str, processors: tuple[int, ...]) -> None:
+    assert values.parse_processors(text) == processors
+
+
+@pytest.mark.parametrize("text", ["", "a", "1-", "3-1", "0,", "-1", "8192", "0-99999", "\u0661"])
+def test_no_processors(text: str) -> None:
+    with pytest.raises(PydanticCustomError):
+        values.parse_processors(text)
 
 
 def test_modes() -> None:
@@ -82,6 +101,8 @@ def test_no_id_ranges(text: str) -> None:
         ("unix:a.sock", [UnixAddress("a.sock")]),
         ("unix:/" + "a/" * 200 + "sock", [UnixAddress("/" + "a/" * 200 + "sock")]),
         ("unix:@a", [UnixAddress("a", abstract=True)]),
+        ("vsock:any:443", [VsockAddress(None, 443)]),
+        ("vsock:2:443", [VsockAddress(2, 443)]),
         ("unix:@" + "é" * 53, [UnixAddress("é" * 53, abstract=True)]),
     ],
 )
@@ -95,7 +116,8 @@ def test_addresses(text: str, addresses: list[Address]) -> None:
     "text",
     ["", ":", ":443", "443", "::1", "::1:443x", "[::1]", "1.2.3:1", "0.0.0.0:-1", "0.0.0.0:\u0661",
      "010.0.0.1:1", "unix:@", "unix:/run/", "unix:a\0b", "unix:@" + "é" * 54, "unix://run/x",
-     "tcp:0.0.0.0:1", "0.0.0.0:65536", "[*]:443", "[::1%lo]:1"],
+     "tcp:0.0.0.0:1", "0.0.0.0:65536", "[*]:443", "[::1%lo]:1", "vsock:443",
+     "vsock:any:x", "vsock:4294967295:1", "vsock::1", "vsock:any:4294967295"],
 )  # fmt: skip
 def test_no_addresses(text: str) -> None:
     with pytest.raises(PydanticCustomError):
@@ -109,21 +131,6 @@ def test_any_text_is_an_address_or_refused(text: str) -> None:
     except PydanticCustomError:
         return
     assert parsed
-
-
-@pytest.mark.parametrize(
-    ("text", "target"),
-    [("unix:/a/b", UnixPathTarget("/a/b")), ("unix:@b", UnixAbstractTarget("b"))],
-)
-def test_targets(text: str, target: Target) -> None:
-    assert values.parse_target(text) == target
-    assert str(target) == text
-
-
-@pytest.mark.parametrize("text", ["", "/a", "@a", "127.0.0.1:80", "unix:", "unix:@", "unix:/a/"])
-def test_no_targets(text: str) -> None:
-    with pytest.raises(PydanticCustomError):
-        values.parse_target(text)
 
 
 @pytest.mark.parametrize("text", ["a", "blog", "a-b", "0", "a" * 63])

@@ -15,6 +15,7 @@ from typing import cast
 
 import pytest
 
+from cloister.apps.configuration import ConflictError, RunningConfiguration
 from cloister.apps.logs import LogFormat, Sink
 from cloister.apps.status import (
     AppStatus,
@@ -29,7 +30,15 @@ from cloister.apps.supervisor import Supervisor, UnknownAppError
 from cloister.control.api import application
 from cloister.control.client import ControlClient
 from cloister.control.server import ControlServer
-from cloister.model.errors import CloisterError, DaemonUnreachableError, NotPermittedError
+from cloister.model.configuration import Accepted, Configuration, Dialect
+from cloister.model.errors import (
+    CloisterError,
+    ConfigError,
+    DaemonUnreachableError,
+    Location,
+    NotPermittedError,
+    Problem,
+)
 
 BLOG = AppStatus(
     name="blog",
@@ -53,7 +62,7 @@ STATUS = DaemonStatus(
     runtime_directory="/run/cloister",
     authority=None,
     rootless=False,
-    listeners=(ListenerStatus("https", "0.0.0.0:443", "by server name", 10, 1),),
+    listeners=(ListenerStatus("https", "0.0.0.0:443", "by server name", 10, 1, {"complete": 9}),),
     apps=(BLOG,),
     door=DoorStatus(
         state="ready",
@@ -62,11 +71,14 @@ STATUS = DaemonStatus(
         restarts=0,
         host_uid=500000,
         generation=1,
+        replacements=1,
+        draining=0,
         protections=(ProtectionStatus("seccomp", True, "80 calls"),),
         workers=2,
         accepted=10,
         active=1,
         log_lines_lost=0,
+        accept_pauses=0,
         outcomes={"complete": 9},
         failure=None,
     ),
@@ -89,12 +101,36 @@ class FakeSupervisor:
         self.commands.append((name, verb))
 
 
+class FakeConfiguration:
+    """Accepts every text but one that is "bad"."""
+
+    def __init__(self) -> None:
+        self.accepted = Accepted(
+            7, Configuration("# old", Dialect.TOML, "/etc/cloister.toml"), "digest", 1.0
+        )
+
+    def current(self) -> Accepted:
+        return self.accepted
+
+    async def replace(
+        self, text: str, dialect: Dialect, *, expected: int | None = None
+    ) -> Accepted:
+        if expected not in (None, self.accepted.version):
+            raise ConflictError("the configuration is version 7 by now")
+        if text == "bad":
+            raise ConfigError([Problem("syntax", "no TOML", Location("/f", 3, "apps"), "a", "b")])
+        configuration = replace(self.accepted.configuration, text=text)
+        self.accepted = replace(self.accepted, version=8, configuration=configuration)
+        return self.accepted
+
+
 class Running:
     """The server on a loop in a thread of its own."""
 
     def __init__(self, path: Path) -> None:
         self.path = str(path)
         self.supervisor = FakeSupervisor()
+        self.configuration = FakeConfiguration()
         self.log = StringIO()
         self.sink = Sink(self.log, LogFormat.JSON)
         self._loop = asyncio.new_event_loop()
@@ -106,7 +142,8 @@ class Running:
 
     async def _run(self) -> None:
         supervisor = cast("Supervisor", self.supervisor)
-        server = ControlServer(self.path, application(supervisor), self.sink)
+        configuration = cast("RunningConfiguration", self.configuration)
+        server = ControlServer(self.path, application(supervisor, configuration), self.sink)
         server.start()
         self._bound.set()
         await self._stop.wait()
@@ -138,6 +175,35 @@ def test_an_application_is_commanded(running: Running, verb: str) -> None:
     with ControlClient(running.path) as client:
         assert client.command("blog", verb) == BLOG
     assert running.supervisor.commands == [("blog", verb)]
+
+
+def test_a_configuration_is_read_and_replaced(running: Running) -> None:
+    with ControlClient(running.path) as client:
+        assert client.configuration().text == "# old"
+        assert client.replace_configuration("# é", Dialect.TOML, expected=7).version == 8
+        found = client.configuration()
+    assert (found.text, found.dialect, found.source) == ("# é", "toml", "/etc/cloister.toml")
+
+
+def test_a_refused_configuration_arrives_with_every_problem(running: Running) -> None:
+    with ControlClient(running.path) as client:
+        with pytest.raises(ConfigError) as raised:
+            client.replace_configuration("bad", Dialect.TOML)
+        with pytest.raises(CloisterError, match="is version 7 by now"):
+            client.replace_configuration("good", Dialect.TOML, expected=6)
+        assert client.configuration().text == "# old"
+    (problem,) = raised.value.problems
+    assert problem == Problem("syntax", "no TOML", Location("/f", 3, "apps"), "a", "b")
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"[]", b'{"text":"x","dialect":"ini","expected":null}', b'{"text":1}']
+)
+def test_what_is_no_change_is_refused(running: Running, body: bytes) -> None:
+    with ControlClient(running.path) as client, pytest.raises(CloisterError) as raised:
+        client._ask("PUT", "/configuration", body=body)
+    assert raised.value.what
+    assert running.configuration.accepted.version == 7
 
 
 @pytest.mark.parametrize("name", ["other", "%2e%2e", "blog%00"])

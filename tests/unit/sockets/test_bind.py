@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cloister.model.errors import CloisterError, NotPermittedError
-from cloister.model.listener import SocketOptions, TcpAddress, UnixAddress
+from cloister.model.listener import SocketOptions, TcpAddress, UnixAddress, VsockAddress
 from cloister.sockets import path as socket_path
 from cloister.sockets.bind import BoundSocket, bind_listener
 
@@ -108,6 +108,19 @@ def test_a_low_port_without_rights_says_what_to_do() -> None:
     )
     assert "CAP_NET_BIND_SERVICE" in done.stdout, done.stderr
     assert "ip_unprivileged_port_start" in done.stdout
+
+
+def test_ports_for_virtual_machines() -> None:
+    try:
+        socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM).close()
+    except OSError as error:
+        pytest.skip(f"this kernel has no vsock: {error}")
+    address = VsockAddress(None, 50_000 + os.getpid() % 10_000)
+    bound = bind_listener(address, OPTIONS)
+    assert bound.socket.getsockname() == (socket.VMADDR_CID_ANY, address.port)
+    with pytest.raises(CloisterError, match="cannot be bound"):
+        bind_listener(address, OPTIONS)
+    bound.close()
 
 
 def test_abstract_names() -> None:

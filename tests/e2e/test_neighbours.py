@@ -1,0 +1,53 @@
+"""An application that takes all it can get meets its limits, and the one beside it serves on.
+
+How fast is measured by ``make bench-neighbours``; here it is only counted.
+"""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from tests.neighbours.__main__ import summary
+from tests.neighbours.scene import ATTACKS, Latencies, Visitor, attack, both, calm, loud
+from tests.support.up import Up
+
+from cloister.cells.cgroups.hierarchies import discover
+
+
+@pytest.fixture(scope="module")
+def up() -> Iterator[Up]:
+    if os.geteuid() != 0 or discover().site("memory") is None:
+        pytest.skip("needs root, and control groups with memory")
+    with both() as running:
+        yield running
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_each_attack_is_stopped_and_the_neighbour_serves(up: Up, name: str) -> None:
+    pid = up.app("quiet").pid
+    visitor = Visitor(up)
+    try:
+        # Returns once its limit has stopped it; a processor spinner has only its weight.
+        attack(up, name)
+        for _ in range(50):
+            visitor.ask()
+        resources = loud(up).resources
+        assert resources is not None
+        tasks, memory = resources.usage.tasks, resources.usage.memory_bytes
+        assert tasks is not None
+        assert tasks <= 512
+        assert memory is not None
+        assert memory <= 256 << 20
+        calm(up)
+        assert up.curl("loud.example") == "loud"
+    finally:
+        visitor.close()
+    assert up.app("quiet").pid == pid
+    assert up.app("quiet").restarts == 0
+
+
+def test_the_measure_would_notice_a_disturbance() -> None:
+    quiet = Latencies(tuple(0.001 for _ in range(100)))
+    slow = Latencies(tuple([0.001] * 98 + [0.0021] * 2))
+    assert summary({"x": [(quiet, quiet)]})[1]
+    assert not summary({"x": [(quiet, slow)]})[1]

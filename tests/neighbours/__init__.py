@@ -1,0 +1,1 @@
+"""One application that takes all it can get, and the one beside it: ``make bench-neighbours``."""

@@ -1,0 +1,343 @@
+"""Cells under limits: what each limit does, on whatever kernel this runs.
+
+``tests/kernel/test_cell_limits.py`` runs the scenes on this machine, and
+``tests/cgroup2/`` in an emulated one whose control groups are of version 2, by
+``python3 -m tests.support.limited``. Nothing beside the standard library is imported.
+"""
+
+import asyncio
+import contextlib
+import dataclasses
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from pathlib import Path
+
+from cloister.cells.cgroups.counters import Counters
+from cloister.cells.cgroups.groups import AppGroup, ControlGroups
+from cloister.cells.cgroups.hierarchies import discover
+from cloister.cells.cgroups.watch import Watcher
+from cloister.cells.launch import CellProcess
+from cloister.cells.plan import build_cell
+from cloister.model.app import App, CommandProgram
+from cloister.model.errors import CloisterError
+from cloister.model.isolation import HostIdentity
+from cloister.model.limits import IoBound, Limits
+
+PYTHON = "/usr/bin/python3"
+ROOT = os.geteuid() == 0
+IDENTITY = HostIdentity(487_011, 487_011) if ROOT else HostIdentity(os.geteuid(), os.getegid())
+MEGABYTE = 1 << 20
+DEADLINE = 300.0 if "CELL_SLOW" in os.environ else 60.0
+"""Seconds; an emulated machine is slow."""
+
+HOG = "x = []\nwhile True: x.append(bytearray(1 << 20))"
+"""Takes memory without end."""
+IDLE = "import sys, time; print('up', flush=True); time.sleep(600)"
+BOMB = """
+import os, time
+print('up', flush=True)
+while True:
+    try:
+        os.fork()
+    except OSError:
+        time.sleep(0.01)
+"""
+"""Doubles without end, and lives on when it cannot."""
+SPINNER = """
+import os
+print('up', flush=True)
+os.fork()
+while True: pass
+"""
+
+
+@contextlib.contextmanager
+def control_groups() -> Iterator[ControlGroups]:
+    """Groups of a supervisor of the test's own; nothing of them may be left at the end."""
+    name = f"cloister-test-{os.getpid()}"
+    groups = ControlGroups(discover(), name)
+    try:
+        yield groups
+    finally:
+        groups.close()
+        left = [site.folder for site in discover().sites if Path(site.folder, name).exists()]
+        assert not left, left
+
+
+@contextlib.asynccontextmanager
+async def cell(
+    group: AppGroup, script: str, *, own_pids: bool = True
+) -> AsyncIterator[CellProcess]:
+    """A cell in the group; killed at the end."""
+    app = App(group.name, CommandProgram((PYTHON, "-I", "-c", script)), None)
+    plan = build_cell(app, IDENTITY, None, groups=group)
+    if not own_pids:
+        namespaces = dataclasses.replace(plan.spec.namespaces, pid=False)
+        # The /proc of other processes is another test's.
+        files = dataclasses.replace(plan.spec.filesystem, proc=False)
+        plan.spec = dataclasses.replace(plan.spec, namespaces=namespaces, filesystem=files)
+    process = await CellProcess.start(
+        plan, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    try:
+        yield process
+    finally:
+        process.signal(signal.SIGKILL)
+        await process.wait()
+
+
+async def output(group: AppGroup, script: str) -> tuple[str, int]:
+    """What a cell prints, and its exit status."""
+    async with cell(group, script) as process, asyncio.timeout(DEADLINE):
+        assert process.stdout is not None
+        text = (await process.stdout.read()).decode()
+        return text.strip(), await process.wait()
+
+
+async def eventually(condition: Callable[[], object], what: str) -> None:
+    """Waits until the condition holds."""
+    end = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < end, f"not within {DEADLINE:g} s: {what}"
+        await asyncio.sleep(0.02)
+
+
+async def up(process: CellProcess) -> None:
+    """Waits for the line that says that the script runs."""
+    assert process.stdout is not None
+    async with asyncio.timeout(DEADLINE):
+        line = await process.stdout.readline()
+    assert line == b"up\n", line + await process.stdout.read()
+
+
+def members(group: AppGroup) -> list[int]:
+    """The processes in the group, wherever its folders are."""
+    found = set()
+    for folder, _ in group.places:
+        for file in Path(folder).rglob("cgroup.procs"):
+            with contextlib.suppress(OSError):
+                found |= {int(line) for line in file.read_text().split()}
+    return sorted(found)
+
+
+def _read(folder: str, file: str) -> str:
+    return Path(folder, file).read_text()
+
+
+async def memory(groups: ControlGroups) -> None:
+    """A memory hog is killed, and nobody beside it."""
+    hog = groups.application("hog", Limits(memory=48 * MEGABYTE, swap=0))
+    quiet = groups.application("quiet", Limits(memory=48 * MEGABYTE))
+    async with cell(quiet, IDLE) as beside:
+        await up(beside)
+        assert await output(hog, HOG) == ("", -signal.SIGKILL)
+        assert beside.returncode is None
+    assert hog.counters().oom_kills >= 1
+    assert quiet.counters().oom_kills == 0
+    peak = hog.usage().memory_peak_bytes
+    assert peak is not None
+    assert 24 * MEGABYTE < peak <= 48 * MEGABYTE
+    # The same program with room for it goes on to where a bigger limit stands.
+    roomy = groups.application("roomy", Limits(memory=96 * MEGABYTE, swap=0))
+    assert await output(roomy, HOG) == ("", -signal.SIGKILL)
+    bigger = roomy.usage().memory_peak_bytes
+    assert bigger is not None
+    assert bigger > 48 * MEGABYTE
+
+
+async def pids(groups: ControlGroups) -> None:
+    """A fork bomb stops at its limit, beside which others fork; it ends as a whole."""
+    bomb = groups.application("bomb", Limits(pids=20))
+    quiet = groups.application("quiet", Limits())
+    async with cell(bomb, BOMB) as process:
+        await up(process)
+        await eventually(lambda: bomb.counters().pids_refused > 10, "the bomb meets its limit")
+        assert bomb.usage().tasks == 20
+        forks = "import os\nprint(len([os.fork() or os._exit(0) for _ in range(40)]))"
+        assert await output(quiet, forks) == ("40", 0)
+    assert members(bomb) == []
+    assert quiet.counters().pids_refused == 0
+
+
+async def killing(groups: ControlGroups) -> None:
+    """A cell without a pid namespace ends as a whole, bomb or not."""
+    bomb = groups.application("bomb", Limits(pids=50))
+    async with cell(bomb, BOMB, own_pids=False) as process:
+        await up(process)
+        await eventually(lambda: len(members(bomb)) >= 49, "the bomb is as big as it gets")
+    assert members(bomb) == []
+
+
+async def processors(groups: ControlGroups) -> None:
+    """A spinner is throttled, and runs where it may."""
+    spinner = groups.application("spinner", Limits(cpu_max=0.2, cpus=(0,), cpu_weight=10))
+    where = "import os; print(*os.sched_getaffinity(0))"
+    assert await output(spinner, where) == ("0", 0)
+    async with cell(spinner, SPINNER) as process:
+        await up(process)
+        await eventually(lambda: spinner.counters().throttled_periods > 3, "it is throttled")
+        assert spinner.counters().throttled_seconds > 0
+    free = groups.application("free", Limits())
+    assert len((await output(free, where))[0].split()) == os.cpu_count()
+    assert free.counters().throttled_periods == 0
+    used = spinner.usage().cpu_seconds
+    assert used is not None
+    assert used > 0
+
+
+async def disks(groups: ControlGroups) -> None:
+    """Bounds for a disk stand where the kernel reads them."""
+    bound = IoBound("/", write=MEGABYTE, read_operations=77)
+    group = groups.application("writer", Limits(io_max=(bound,)))
+    found = group.folder("io")
+    assert found is not None
+    folder, version = found
+    if version == 2:
+        text = _read(folder, "io.max")
+        assert "wbps=1048576" in text
+        assert "riops=77" in text
+    else:
+        text = _read(folder, "blkio.throttle.write_bps_device")
+        assert text.split()[1:] == ["1048576"]
+
+
+async def changing(groups: ControlGroups) -> None:
+    """New limits hold for what runs already, and old ones go."""
+    group = groups.application("blog", Limits(pids=30, cpu_max=0.5))
+    async with cell(group, BOMB) as process:
+        await up(process)
+        await eventually(lambda: group.usage().tasks == 30, "30 processes")
+        assert groups.application("blog", Limits(pids=60)) is group
+        await eventually(lambda: group.usage().tasks == 60, "60 processes")
+    assert [one.name for one in group.limits] == ["memory", "pids"]
+    found = group.folder("cpu")
+    assert found is not None
+    file = "cpu.max" if found[1] == 2 else "cpu.cfs_quota_us"
+    assert _read(found[0], file).split()[0] in ("max", "-1")
+
+
+async def entering(groups: ControlGroups) -> None:
+    """The application is in its groups from its first instruction, and sees no others."""
+    group = groups.application("blog", Limits())
+    text, _ = await output(group, "print(open('/proc/self/cgroup').read())")
+    # Not only those that hold: every group of a hierarchy that Cloister uses is its root.
+    used = {name for folder, _ in group.places for name in Path(folder).parts}
+    for line in text.splitlines():
+        _, names, path = line.split(":")
+        if names in used or not names:
+            assert path == "/", line
+    async with cell(group, IDLE) as process:
+        await up(process)
+        inside = members(group)
+        assert process.pid not in inside
+        assert len(inside) == 2  # init and the application
+
+
+async def missing(groups: ControlGroups) -> None:
+    """What cannot be had is refused, or reported."""
+    # No machine has a disk there.
+    wanted = Limits(io_weight=50, cpus=(4095,))
+    refused = ""
+    try:
+        groups.application("blog", wanted)
+    except CloisterError as error:
+        refused = error.why or ""
+    assert "cpus = 4095" in refused
+    group = groups.application("blog", dataclasses.replace(wanted, required=False))
+    assert {one.name: one.in_force for one in group.limits}["cpus"] is False
+    assert {one.name: one.in_force for one in group.limits}["pids"] is True
+
+
+async def leftovers(groups: ControlGroups) -> None:
+    """What a dead supervisor has left is found, killed and removed by the next one."""
+    group = groups.application("old", Limits())
+    async with cell(group, IDLE, own_pids=False) as process:
+        await up(process)
+        following = ControlGroups(discover(), groups.name)
+        assert following.left_behind() == ("old",)
+        assert following.clear() == ("old",)
+        assert await process.wait() == -signal.SIGKILL
+        # A folder goes when the last process in it was reaped, whoever has to do that.
+        async with asyncio.timeout(10):
+            while following.left_behind():
+                following.clear()
+                await asyncio.sleep(0.01)
+
+
+async def watching(groups: ControlGroups) -> None:
+    """Whoever watches is told of what happens, soon, once, and of nobody else."""
+    told: list[tuple[str, Counters]] = []
+    watcher = Watcher(lambda name, news: told.append((name, news)))
+    try:
+        for name, limits in (
+            ("hog", Limits(memory=32 * MEGABYTE, swap=0)),
+            ("bomb", Limits(pids=10)),
+            ("quiet", Limits()),
+        ):
+            watcher.add(groups.application(name, limits))
+        hog, bomb = (
+            groups.application("hog", Limits(memory=32 * MEGABYTE, swap=0)),
+            groups.get("bomb"),
+        )
+        assert bomb is not None
+        async with cell(bomb, BOMB) as process:
+            await up(process)
+            await output(hog, HOG)
+            await eventually(lambda: {"hog", "bomb"} <= {name for name, _ in told}, "both told")
+        assert sum(news.oom_kills for name, news in told if name == "hog") >= 1
+        assert sum(news.pids_refused for name, news in told if name == "bomb") >= 1
+        # Thousands of refusals are one line, not thousands.
+        assert len(told) <= 4
+        assert "quiet" not in {name for name, _ in told}
+    finally:
+        watcher.close()
+
+
+SCENES: dict[str, Callable[[ControlGroups], Coroutine[None, None, None]]] = {
+    scene.__name__: scene
+    for scene in (
+        memory,
+        pids,
+        killing,
+        processors,
+        disks,
+        changing,
+        entering,
+        missing,
+        leftovers,
+        watching,
+    )
+}
+
+
+async def slowing(groups: ControlGroups) -> None:
+    """Beyond memory-high an application is slowed down, and goes on."""
+    limits = Limits(memory=96 * MEGABYTE, memory_high=24 * MEGABYTE, swap=0)
+    group = groups.application("greedy", limits)
+    greedy = "print('up', flush=True)\n" + HOG
+    async with cell(group, greedy) as process:
+        await up(process)
+        await eventually(lambda: group.counters().memory_high > 0, "it is slowed down")
+        assert group.counters().oom_kills == 0
+    assert {one.name: one.in_force for one in group.limits}["memory-high"]
+
+
+VERSION_2 = {"slowing": slowing}
+"""What version 1 does not have."""
+
+
+def play(scene: str) -> None:
+    """Runs one scene; raises where something is not as it should be."""
+    with control_groups() as groups:
+        asyncio.run((SCENES | VERSION_2)[scene](groups))
+
+
+if __name__ == "__main__":
+    for name in sys.argv[1:] or SCENES:
+        begun = time.monotonic()
+        play(name)
+        print(json.dumps({"scene": name, "seconds": round(time.monotonic() - begun, 1)}))
