@@ -105,7 +105,7 @@ async def run(start: Start, sink: Sink) -> None:
         premises.begin()
         try:
             care = _Care(supervisor, configuration, manager, sink)
-            stop.on_hangup = care.reload
+            stop.follow_hangups(care.reload)
             await _live(snapshot, endpoints, sink, stop.requested, care)
         finally:
             await gateway.stop()
@@ -265,6 +265,7 @@ class _Care:
         self._sink = sink
         self._watch: asyncio.Task[None] | None = None
         self._reloading: asyncio.Task[None] | None = None
+        self._wanted = False
 
     def begin(self) -> None:
         """Everything had its first chance."""
@@ -285,10 +286,17 @@ class _Care:
                 task.cancel()
 
     def reload(self) -> None:
-        """Take what is on the disk by now, unless that is under way: the configuration file,
-        where somebody has edited it, and the door's program."""
+        """Take what is on the disk by now: the configuration file, where somebody has edited
+        it, and the door's program. While that is under way the file may have been read
+        already: then it is done once more, for all requests of meanwhile."""
+        self._wanted = True
         if self._reloading is None or self._reloading.done():
-            self._reloading = asyncio.create_task(self._reload())
+            self._reloading = asyncio.create_task(self._reload_as_wanted())
+
+    async def _reload_as_wanted(self) -> None:
+        while self._wanted:
+            self._wanted = False
+            await self._reload()
 
     async def _reload(self) -> None:
         self._manager.reloading()
@@ -418,7 +426,21 @@ class _Stop:
         self.requested = asyncio.Event()
         """Set by the first signal."""
         self.on_second: Callable[[], None] = lambda: None
-        self.on_hangup: Callable[[], None] = lambda: None
+        self._on_hangup: Callable[[], None] | None = None
+        self._hung_up = False
+
+    def follow_hangups(self, call: Callable[[], None]) -> None:
+        """Have ``call`` called for each SIGHUP from now on, and for those that have come."""
+        self._on_hangup = call
+        if self._hung_up:
+            call()
+
+    def hung_up(self) -> None:
+        """SIGHUP has come."""
+        _say(self._sink, "SIGHUP: taking an edited configuration file, and replacing the door")
+        self._hung_up = True
+        if self._on_hangup is not None:
+            self._on_hangup()
 
     def signalled(self, name: str) -> None:
         """A stop signal has come."""
@@ -433,14 +455,9 @@ def _signals(sink: Sink) -> Iterator[_Stop]:
     """The stop signals set an event, for as long as the block runs."""
     loop = asyncio.get_running_loop()
     stop = _Stop(sink)
-
-    def on_hangup() -> None:
-        _say(sink, "SIGHUP: taking an edited configuration file, and replacing the door")
-        stop.on_hangup()
-
     for number in _STOP_SIGNALS:
         loop.add_signal_handler(number, stop.signalled, number.name)
-    loop.add_signal_handler(signal.SIGHUP, on_hangup)
+    loop.add_signal_handler(signal.SIGHUP, stop.hung_up)
     try:
         yield stop
     finally:

@@ -106,6 +106,18 @@ def test_sighup_replaces_the_door(up: Up) -> None:
     assert up.status().door.pid != first
 
 
+def test_a_file_that_is_edited_during_a_reload_is_taken_too(up: Up) -> None:
+    serve_keyed(up)
+    assert up.process is not None
+    text = up.config.read_text()
+    for version in range(2, 5):
+        # The last reload has read the file, and replaces the door still.
+        up.config.write_text(f"{text}# version {version}\n")
+        up.process.send_signal(signal.SIGHUP)
+        line = f"the configuration file is in force: version {version}"
+        wait_until(lambda said=line: said in up.said("cloister"), what=line, seconds=60)
+
+
 def test_everything_stops_with_old_doors_draining(up: Up) -> None:
     serve_keyed(up)
     clients = []

@@ -71,6 +71,7 @@ class MetricsGateway:
         self._metrics = metrics
         self._sink = sink
         self._listening: dict[_Place, _Listening] = {}
+        self._told: tuple[object, ...] = ()
         try:
             for place in _places(snapshot):
                 self._bind(place)
@@ -78,7 +79,7 @@ class MetricsGateway:
             self.close()
             raise
         plan = ServicePlan("metrics", self._launch, ready_timeout=20.0, stop_timeout=2.0)
-        self._service = Service(plan, sink)
+        self._service = Service(plan, sink, on_change=self._catch_up)
 
     def _bind(self, place: _Place) -> None:
         app, address, options = place
@@ -112,6 +113,12 @@ class MetricsGateway:
         elif _matters(before) != _matters(snapshot):
             self._service.restart()
 
+    def _catch_up(self) -> None:
+        """What was changed while a gateway was being made is not in what it was told, and the
+        service takes no restart meanwhile: somebody waits for what is being made."""
+        if self._service.state is State.STARTING and self._told != _matters(self._snapshot):
+            self._service.restart()
+
     async def stop(self) -> None:
         """Have it end; then its sockets are closed."""
         self._service.stop()
@@ -129,6 +136,7 @@ class MetricsGateway:
             stack.callback(theirs.close)
             ours_owned = stack.enter_context(contextlib.ExitStack())
             ours_owned.callback(ours.close)
+            self._told = _matters(self._snapshot)
             spec = memory_file("gateway", wire.encode(self._spec(theirs.fileno())))
             stack.callback(os.close, spec)
             reading, writing = os.pipe2(os.O_CLOEXEC)
