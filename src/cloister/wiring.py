@@ -39,6 +39,7 @@ from cloister.observe import metrics
 from cloister.observe.gateway_program import IDENTITY as GATEWAY_IDENTITY
 from cloister.observe.gateway_program import MetricsGateway
 from cloister.sockets.passed import PassedSockets
+from cloister.sockets.plan import plan_control
 
 _DYING = 15.0
 """Seconds that processes have to end whose supervisor was killed, where nothing keeps them."""
@@ -117,7 +118,7 @@ def _control(
 ) -> ControlServer:
     """The control API, which answers from now on."""
     api = application(supervisor, configuration)
-    control = ControlServer(snapshot.paths.control_socket, api, sink, snapshot.control)
+    control = ControlServer(plan_control(snapshot.paths, snapshot.control), api, sink)
     control.start()
     return control
 

@@ -10,13 +10,14 @@ started, nginx before and behind.
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from tests.support.guest import REPOSITORY, Guest
 
 from cloister.generate.file import GeneratedFile
 from cloister.generate.systemd import relay, sni
-from cloister.generate.systemd.sockets import SocketAccess
+from cloister.sockets.plan import RELAY_SOCKET
 
 DOOR = "/usr/local/bin/cloister-door"
 
@@ -130,7 +131,7 @@ def payload(folder: Path) -> Path:
 
 
 def _units() -> tuple[GeneratedFile, ...]:
-    access = SocketAccess(group="www-data")
+    access = replace(RELAY_SOCKET, group="www-data")
     listen = ("/run/cloister/sni.sock", "127.0.0.1:443")
     relay_ = relay.RelayRequest(DOOR, "service", "service.test.:9000", access=access)
     sni_ = sni.SniRequest(DOOR, "/srv/hosts", listen, access)

@@ -25,8 +25,9 @@ from cloister.sockets.bind import (
     bind_listener,
     bind_planned,
 )
+from cloister.sockets.numbers import resolve
 from cloister.sockets.passed import PassedSockets
-from cloister.sockets.plan import DirectoryPlan, PathPlan, plan_app, plan_path
+from cloister.sockets.plan import DirectoryPlan, SocketPlan, plan_app, plan_socket
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,7 @@ class Endpoints:
         address = place.address
         if not (isinstance(address, UnixAddress) and not address.abstract):
             return adopt_listener(left.socket, address, listener.socket)
-        return _adopt_path(left, plan_path(address.path, listener.socket))
+        return _adopt_path(left, plan_socket(address.path, listener.socket))
 
     def close_listener(self, place: Place, endpoint: ListenerEndpoint) -> None:
         """Whoever connects from now on is refused."""
@@ -163,11 +164,11 @@ class Endpoints:
                 for directory in plan.directories:
                     _make_folder(directory)
                     undo.callback(_remove_folder, Path(directory.path))
-            left = self._left_app(app, plan.socket) if former is None else None
+            left = self._left_app(app, plan) if former is None else None
             if left is not None:
                 listening = left
                 undo.callback(listening.close)
-            elif former is not None and former.listening.sequenced is plan.socket.sequenced:
+            elif former is not None and former.listening.sequenced is plan.options.sequenced:
                 listening = former.listening
             else:
                 listening = bind_planned(plan, over=former.listening if former else None)
@@ -176,14 +177,14 @@ class Endpoints:
                 listening.socket.setblocking(True)
             undo.pop_all()
         self._version += 1
-        return AppEndpoint(plan.socket.path, listening, identity, self._version)
+        return AppEndpoint(plan.path, listening, identity, self._version)
 
-    def _left_app(self, app: App, plan: PathPlan) -> BoundSocket | None:
+    def _left_app(self, app: App, plan: SocketPlan) -> BoundSocket | None:
         """The socket of the last supervisor, where it will do."""
         left = None if self._kept is None else self._kept.take_app(app.name)
         if left is None:
             return None
-        if (left.socket.type == socket.SOCK_SEQPACKET) is not plan.sequenced:
+        if (left.socket.type == socket.SOCK_SEQPACKET) is not plan.options.sequenced:
             left.socket.close()
             return None
         return _adopt_path(left, plan)
@@ -217,8 +218,10 @@ def _record(bound: BoundSocket) -> SocketRecord:
     return SocketRecord(str(bound.address), device, inode)
 
 
-def _adopt_path(left: LeftSocket, plan: PathPlan) -> BoundSocket | None:
-    bound = None if left.file is None else adopt_path_listener(left.socket, plan, left.file)
+def _adopt_path(left: LeftSocket, plan: SocketPlan) -> BoundSocket | None:
+    bound = None
+    if left.file is not None:
+        bound = adopt_path_listener(left.socket, resolve(plan), left.file)
     if bound is None:
         left.socket.close()
     return bound
@@ -230,7 +233,7 @@ def _make_folder(plan: DirectoryPlan) -> None:
         # Closed at first, so that nobody enters before owner and mode are right.
         folder.mkdir(mode=0o700, exist_ok=True)
         if plan.group is not None and os.geteuid() == 0:
-            os.chown(folder, -1, plan.group)
+            os.chown(folder, -1, int(plan.group))  # the door's, a number
         folder.chmod(plan.mode)
     except OSError as error:
         raise CloisterError(

@@ -7,6 +7,7 @@ import stat
 from pathlib import Path
 
 from cloister.model.errors import CloisterError, NotPermittedError
+from cloister.sockets.plan import RUNTIME_MODE
 
 
 class RuntimeDirectory:
@@ -24,7 +25,7 @@ class RuntimeDirectory:
         self._made: list[Path] = []
         self._lock = -1
         try:
-            self._make(self._path)
+            self._make(self._path, RUNTIME_MODE)
             _check(self._path)
             self._lock = self._acquire(self._path / "lock")
         except PermissionError as error:
@@ -53,12 +54,12 @@ class RuntimeDirectory:
         self._lock = -1
         self._remove_made()
 
-    def _make(self, path: Path) -> None:
+    def _make(self, path: Path, mode: int = 0o755) -> None:
         if path.exists():
             return
         self._make(path.parent)
-        path.mkdir(mode=0o755)
-        path.chmod(0o755)  # whatever the umask is: the door has to pass it
+        path.mkdir(mode=mode)
+        path.chmod(mode)  # whatever the umask is: the door has to pass it
         self._made.append(path)
 
     def _remove_made(self) -> None:

@@ -17,13 +17,10 @@ from uvicorn.server import Server
 
 from cloister.apps.logs import Level, LogEvent, Sink
 from cloister.control.api import refusal
-from cloister.model.listener import SocketOptions, UnixAddress
-from cloister.model.snapshot import ControlOptions
-from cloister.sockets.bind import bind_listener
+from cloister.sockets.bind import bind_planned
+from cloister.sockets.numbers import resolve
 from cloister.sockets.peer import Peer, peer, peer_groups
-from cloister.sockets.plan import plan_path
-
-_GROUP_WRITES = 0o020
+from cloister.sockets.plan import SocketPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,22 +46,19 @@ class ControlServer:
 
     def __init__(
         self,
-        path: str,
+        plan: SocketPlan,
         application: ASGIApp,
         sink: Sink,
-        options: ControlOptions | None = None,
     ) -> None:
-        """Binds the socket. Raises what ``bind_listener`` raises."""
-        options = options or ControlOptions()
-        made = SocketOptions(options.owner, options.group, options.mode, backlog=64)
-        plan = plan_path(path, made)
+        """Binds the socket. Raises what ``bind_planned`` raises."""
+        made = resolve(plan)
         callers = Callers(
             users=frozenset(
-                {0, os.geteuid()} | ({plan.owner} if plan.owner is not None else set())
+                {0, os.geteuid()} | ({made.owner} if made.owner is not None else set())
             ),
-            group=plan.group if options.mode & _GROUP_WRITES else None,
+            group=made.group if plan.joinable is not None else None,
         )
-        self._bound = bind_listener(UnixAddress(path), made)
+        self._bound = bind_planned(plan)
         config = Config(
             _guarded(application, callers, sink),
             http=_PeerProtocol,

@@ -1,5 +1,6 @@
 """Who is to connect: a running process, a user, or a web server's workers."""
 
+import grp
 import pwd
 import re
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from cloister.model.errors import CloisterError, UsageError
 SERVERS = {"nginx": "www-data", "apache2": "www-data", "haproxy": "haproxy", "caddy": "caddy"}
 """Servers whose workers ``--as`` finds, and as whom Debian runs them."""
 
+_NOBODY = 65534
 _NUMBERS = re.compile(r"(\d+):(\d+)((?:,\d+)*)")
 
 
@@ -37,6 +39,34 @@ def of_process(process: Process, *, long_path: bool = False) -> Asker:
 def of_numbers(words: str, uid: int, gid: int, groups: frozenset[int] = frozenset()) -> Asker:
     """Whoever has these ids and no capability, in this process's own view."""
     return Asker(words, Credentials(uid, gid, groups), None)
+
+
+def of_group(name: str, probes: Probes) -> Asker:
+    """Whoever is in a group because of it: the workers of a server that runs, else a server's
+    user or another member by the group database, else somebody with this group and no other.
+
+    Raises :class:`UsageError` where there is no such group.
+    """
+    try:
+        entry = grp.getgrgid(int(name)) if name.isdecimal() else grp.getgrnam(name)
+        gid, members = entry.gr_gid, set(entry.gr_mem)
+    except KeyError:
+        if not name.isdecimal():
+            raise UsageError(
+                f"there is no group {name!r}",
+                why="a socket of the configuration is to have it",
+                hint="create it, or name another one",
+            ) from None
+        gid, members = int(name), set()
+    for server in SERVERS:
+        worker = _worker(server, probes)
+        if worker is not None and gid in worker.credentials.all_groups:
+            return worker
+    members |= {entry.pw_name for entry in pwd.getpwall() if entry.pw_gid == gid}
+    known = [user for user in SERVERS.values() if user in members] or sorted(members)
+    if known:
+        return _user(known[0], probes)
+    return of_numbers(f"a member of group {name}", _NOBODY, gid)
 
 
 def find(text: str | None, probes: Probes) -> Asker:

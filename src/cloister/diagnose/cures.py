@@ -2,8 +2,9 @@
 
 import shlex
 
-from cloister.diagnose.facts import Credentials, Limit, Process
+from cloister.diagnose.facts import Credentials, Limit, Process, Step
 from cloister.diagnose.probes.protocol import Probes
+from cloister.model.listener import SocketOptions
 
 quote = shlex.quote
 
@@ -46,6 +47,26 @@ def set_limit(process: Process, option: str, wanted: int, limit: Limit) -> str:
     if not enough or who.uid == 0:
         return command
     return f"setpriv --reuid={who.uid} --regid={who.gid} --clear-groups {command}"
+
+
+def restore(step: Step, planned: SocketOptions, probes: Probes) -> str | None:
+    """Gives a socket the owner, group and mode that it is made with; ``None`` where it has
+    them."""
+    path = quote(step.path)
+    commands = []
+    if planned.owner is not None and planned.owner not in (
+        str(step.uid),
+        name_of(step.uid, probes),
+    ):
+        commands.append(f"chown {quote(planned.owner)} {path}")
+    if planned.group is not None and planned.group not in (
+        str(step.gid),
+        probes.group_name(step.gid),
+    ):
+        commands.append(f"chgrp {quote(planned.group)} {path}")
+    if step.mode != planned.mode:
+        commands.append(f"chmod {planned.mode:04o} {path}")
+    return " && ".join(commands) or None
 
 
 def end(process: Process) -> str:

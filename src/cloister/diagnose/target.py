@@ -58,16 +58,21 @@ class Target:
     """The folder of a hosts directory whose files turn the header on and off."""
     plan: SocketPlan | None = None
     """How Cloister makes this socket, where it does."""
+    maker: int | None = None
+    """The user who is to make it, where that is Cloister's supervisor."""
     app: str | None = None
+    listener: str | None = None
+    """Which listener of the configuration it is."""
     source: str | None = None
-    """The configuration that has this app."""
+    """The configuration that has this app or listener."""
     line: ConfigLine | None = None
     """The one that says where to connect."""
     mistake: Mistake | None = None
     """What is wrong with that line by its form alone; the place is what was meant."""
 
     def __str__(self) -> str:
-        return f"{self.app} ({self.place})" if self.app else str(self.place)
+        name = self.app or self.listener
+        return f"{name} ({self.place})" if name else str(self.place)
 
 
 def parse(text: str) -> Target:
@@ -89,7 +94,7 @@ def parse(text: str) -> Target:
         return Target(TcpPlace(match[1].strip("[]"), int(match[2])))
     raise UsageError(
         f"{text!r} is no socket and no URL",
-        why="no application of the configuration is called so either",
+        why="no application or listener of the configuration is called so either",
         hint="for example /run/app.sock, unix:/run/app.sock, @name, 127.0.0.1:8000, "
         "http://unix:/run/app.sock:/ or https://backend.example.org/",
     )

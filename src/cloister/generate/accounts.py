@@ -1,12 +1,12 @@
 """Folders and accounts that sockets need: tmpfiles.d(5) and sysusers.d(5)."""
 
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 from cloister.generate import checks
 from cloister.generate.file import Generated, GeneratedFile
 from cloister.generate.upstream import plain_socket
 from cloister.model.errors import UsageError
+from cloister.sockets.plan import SocketPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,17 +14,19 @@ class FolderRequest:
     """The folder of one socket, made at each start of the machine."""
 
     name: str
-    socket: str
+    plan: SocketPlan
     user: str = "root"
     """Who may make sockets in it: whoever owns a folder decides what its names stand for."""
-    group: str = "root"
-    mode: int = 0o750
+    mode: int | None = None
+    """``None``: as planned."""
 
 
 def tmpfiles(request: FolderRequest) -> Generated:
     """``/etc/tmpfiles.d/NAME.conf``. Raises :class:`UsageError`."""
     name = checks.name(request.name, "a file of tmpfiles.d")
-    folder = str(PurePosixPath(plain_socket(request.socket)).parent)
+    plain_socket(request.plan.path)
+    directory = request.plan.directories[-1]
+    folder = directory.path
     if folder in {"/", "/run", "/tmp", "/var", "/var/lib", "/etc", "/srv"}:  # noqa: S108 (refused)
         raise UsageError(
             f"{folder} cannot be the socket's own folder",
@@ -32,9 +34,10 @@ def tmpfiles(request: FolderRequest) -> Generated:
             hint=f"put the socket into one of its own: /run/{name}/socket",
         )
     user = checks.account(request.user, "user")
-    group = checks.account(request.group, "group")
+    group = checks.account(directory.group or "root", "group")
+    mode = directory.mode if request.mode is None else request.mode
     # `z` would change what is there; `d` makes and corrects the folder and leaves its content.
-    text = f"d {folder} {request.mode:04o} {user} {group} -\n"
+    text = f"d {folder} {mode:04o} {user} {group} -\n"
     path = f"/etc/tmpfiles.d/{name}.conf"
     return Generated((GeneratedFile(path, text),), (f"systemd-tmpfiles --create {path}",))
 

@@ -5,9 +5,18 @@ from dataclasses import dataclass
 
 from cloister.generate import checks
 from cloister.generate.file import Generated, GeneratedFile
-from cloister.generate.upstream import Protocol, Upstream, place_notes, plain_socket
+from cloister.generate.upstream import (
+    Protocol,
+    Upstream,
+    group_to_join,
+    place_notes,
+    plain_socket,
+)
 from cloister.model.errors import UsageError
+from cloister.sockets.plan import Client
 
+CADDY = Client("caddy", "caddy")
+"""As whom its service runs."""
 _SITE = re.compile(r"(https?://)?(\*\.)?[A-Za-z0-9.-]*(:[0-9]{1,5})?(/[A-Za-z0-9._/*-]*)?")
 
 
@@ -26,24 +35,23 @@ def generate(request: CaddyRequest) -> Generated:
     """The site, and the group that Caddy's service needs. Raises :class:`UsageError`."""
     name = checks.name(request.upstream.name, "a site's file")
     socket = plain_socket(request.upstream.socket)
-    group = checks.account(request.upstream.group, "group")
+    group = group_to_join(request.upstream.plan, CADDY)
     body = _body(request, socket)
     site = "\n".join([f"{_site(request.site)} {{", *(f"\t{line}" for line in body), "}", ""])
-    files = (
-        GeneratedFile(f"/etc/caddy/conf.d/{name}.caddy", site),
-        GeneratedFile(
-            f"/etc/systemd/system/caddy.service.d/{name}.conf",
-            f"[Service]\n# May connect to {socket}.\nSupplementaryGroups={group}\n",
-        ),
-    )
-    steps = (
+    files = [GeneratedFile(f"/etc/caddy/conf.d/{name}.caddy", site)]
+    steps = [
         *place_notes(socket, "caddy.service"),
         "add `import conf.d/*.caddy` to /etc/caddy/Caddyfile",
         "caddy validate --config /etc/caddy/Caddyfile --adapter caddyfile",
+    ]
+    if group is None:
+        steps.append("systemctl reload caddy")
+    else:
+        text = f"[Service]\n# May connect to {socket}.\nSupplementaryGroups={group}\n"
+        files.append(GeneratedFile(f"/etc/systemd/system/caddy.service.d/{name}.conf", text))
         # Groups are given when the service starts: a reload is not enough.
-        "systemctl daemon-reload && systemctl restart caddy",
-    )
-    return Generated(files, steps)
+        steps.append("systemctl daemon-reload && systemctl restart caddy")
+    return Generated(tuple(files), tuple(steps))
 
 
 def _site(site: str) -> str:

@@ -11,8 +11,9 @@ from pathlib import PurePosixPath
 
 from cloister.generate import checks
 from cloister.generate.file import Generated, GeneratedFile
-from cloister.generate.upstream import Upstream, place_notes, plain_socket
+from cloister.generate.upstream import Upstream, group_to_join, place_notes, plain_socket
 from cloister.model.errors import UsageError
+from cloister.sockets.plan import Client
 
 GROUP = "haproxy"
 CHROOT = "/var/lib/haproxy"
@@ -42,7 +43,7 @@ def generate(request: HaproxyRequest) -> Generated:
     """The backend, and the mount that shows it the socket. Raises :class:`UsageError`."""
     name = checks.name(request.upstream.name, "a backend")
     socket = plain_socket(request.upstream.socket)
-    group = checks.account(request.upstream.group, "group")
+    group = group_to_join(request.upstream.plan, Client(GROUP, GROUP))
     chroot = None if request.chroot is None else plain_socket(request.chroot)
     seen, folder = _seen(socket, chroot)
     server = f"server {name} unix@{seen}" + (" send-proxy-v2" if request.send_proxy else "")
@@ -60,7 +61,7 @@ def generate(request: HaproxyRequest) -> Generated:
             f"BindPaths={folder}:{chroot}{folder}\n"
         )
         files.append(GeneratedFile(f"/etc/systemd/system/haproxy.service.d/{name}.conf", text))
-    if group != GROUP:
+    if group is not None:
         steps.append(
             f"HAProxy gives up every group but its own: write `group {group}` in its `global` "
             f"section, or give the socket the group {GROUP}"

@@ -11,11 +11,12 @@ from typing import Any, Self
 
 from cloister.generate import checks
 from cloister.model.errors import UsageError
+from cloister.sockets.plan import RELAY_DIRECTORY, SUPERVISOR_DIRECTORY
 
 PROGRAMS = ("/usr/bin/cloister-door", "/usr/local/bin/cloister-door")
 """Where packages and pip put the door."""
 
-RUNTIME_DIRECTORIES = ("/run/cloister", "/run/cloister-relay")
+RUNTIME_DIRECTORIES = (SUPERVISOR_DIRECTORY, RELAY_DIRECTORY)
 """The supervisor's, and that of the generated units."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")

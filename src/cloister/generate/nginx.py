@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 from cloister.generate import checks
 from cloister.generate.file import Generated, GeneratedFile
-from cloister.generate.upstream import Protocol, place_notes
+from cloister.generate.upstream import Protocol, group_to_join, place_notes
 from cloister.model.errors import UsageError
+from cloister.sockets.plan import Client, SocketPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,17 +14,15 @@ class NginxRequest:
     """One upstream behind one Unix socket."""
 
     name: str
-    socket: str
-    """Where the relay listens: an absolute path."""
+    plan: SocketPlan
+    """Of the socket at which the relay listens."""
     protocol: Protocol = Protocol.HTTP
     location: str | None = None
     """As nginx writes it, modifier first; ``None``: ``/``, and for FastCGI ``~ \\.php$``."""
     keepalive: int = 0
     """Idle connections that each worker keeps open; 0: none."""
     user: str = "www-data"
-    """Whom nginx's workers run as."""
-    group: str | None = None
-    """The socket's group; ``None``: the user's own."""
+    """Whom nginx's workers run as, in the group of the same name."""
     direct: bool = False
     """Whether the location names the socket itself, without an ``upstream``."""
 
@@ -41,9 +40,9 @@ def quote(text: str) -> str:
 def generate(request: NginxRequest) -> Generated:
     """The upstream for ``http { }`` and the location for a ``server { }``."""
     name = checks.name(request.name, "an upstream")
-    socket = checks.socket_path(request.socket, "the relay's socket")
+    socket = checks.socket_path(request.plan.path, "the relay's socket")
     user = checks.account(request.user, "user")
-    group = checks.account(request.group or user, "group")
+    group = group_to_join(request.plan, Client(user, user))
     if not 0 <= request.keepalive <= 10_000:
         raise UsageError(f"{request.keepalive} is no number of idle connections", hint="0 to 10000")
     location = _location(request)
@@ -52,20 +51,20 @@ def generate(request: NginxRequest) -> Generated:
         f"add `include snippets/{name}.conf;` to the server that is to answer",
         "nginx -t && systemctl reload nginx",
     ]
-    if group != user:
+    if group is not None:
         # A worker asks for its groups when it starts (initgroups(3)): a reload is enough.
         steps.insert(-1, f"usermod --append --groups {group} {user}")
     snippet = GeneratedFile(f"/etc/nginx/snippets/{name}.conf", location)
     if request.direct:
         return Generated((snippet,), tuple(steps))
-    upstream = _upstream(request, name, socket, group)
+    upstream = _upstream(request, name, socket)
     files = (GeneratedFile(f"/etc/nginx/conf.d/{name}.conf", upstream), snippet)
     return Generated(files, tuple(steps))
 
 
-def _upstream(request: NginxRequest, name: str, socket: str, group: str) -> str:
+def _upstream(request: NginxRequest, name: str, socket: str) -> str:
     lines = [
-        f"# The socket lets in its owner and its group, {group}; what stands behind it is the",
+        f"# The socket lets in {_let_in(request.plan)}; what stands behind it is the",
         "# relay's business, and may move without nginx.",
         f"upstream {name} {{",
         f"    server {quote(f'unix:{socket}')};",
@@ -73,6 +72,14 @@ def _upstream(request: NginxRequest, name: str, socket: str, group: str) -> str:
     if request.keepalive:
         lines.append(f"    keepalive {request.keepalive};")
     return "\n".join([*lines, "}", ""])
+
+
+def _let_in(plan: SocketPlan) -> str:
+    if plan.open_to_all:
+        return "everybody"
+    if plan.joinable is None:
+        return f"its owner alone, {checks.account(plan.options.owner or 'root', 'user')}"
+    return f"its owner and its group, {checks.account(plan.joinable, 'group')}"
 
 
 def _target(request: NginxRequest) -> str:
@@ -89,13 +96,13 @@ def _target(request: NginxRequest) -> str:
             why="`keepalive` is a setting of nginx's `upstream`",
             hint="leave out --direct or --keepalive",
         )
-    if ":" in request.socket or "$" in request.socket:
+    if ":" in request.plan.path or "$" in request.plan.path:
         raise UsageError(
-            f"{request.socket!r} cannot be named directly",
+            f"{request.plan.path!r} cannot be named directly",
             why="in `proxy_pass` a colon ends a socket's path and a dollar sign begins a variable",
             hint="leave out --direct, or take another path",
         )
-    return f"unix:{request.socket}"
+    return f"unix:{request.plan.path}"
 
 
 def _location(request: NginxRequest) -> str:

@@ -12,10 +12,13 @@ from cloister.generate import checks
 from cloister.generate.door import DoorOptions
 from cloister.generate.file import Generated, GeneratedFile
 from cloister.generate.systemd import up
-from cloister.generate.upstream import Upstream, place_notes, plain_socket
+from cloister.generate.upstream import Upstream, group_to_join, place_notes, plain_socket
 from cloister.model.errors import UsageError
+from cloister.sockets.plan import Client
 
 FOLDER = "/etc/nixos"
+NGINX = Client("nginx", "nginx")
+"""As whom NixOS runs it."""
 _DOMAIN = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
 _START = "${cfg.package}/bin/cloister up --log-format=json ${settings}"
 _RELOAD = "${pkgs.coreutils}/bin/kill -HUP $MAINPID"
@@ -147,9 +150,10 @@ def _site(site: Site) -> str:
             why="in nginx's `proxy_pass` a colon ends a socket's path",
             hint="take another path",
         )
-    group = checks.account(site.upstream.group, "group")
+    group = group_to_join(site.upstream.plan, NGINX)
+    joins = "" if group is None else f"  services.cloister.nginxGroups = [ {_string(group)} ];\n\n"
     return _SITE.format(
-        domain=_string(site.domain), target=_string(f"http://unix:{socket}"), group=_string(group)
+        domain=_string(site.domain), target=_string(f"http://unix:{socket}"), joins=joins
     )
 
 
@@ -158,9 +162,7 @@ _SITE = """\
 {{ ... }}:
 
 {{
-  services.cloister.nginxGroups = [ {group} ];
-
-  services.nginx.enable = true;
+{joins}  services.nginx.enable = true;
   services.nginx.virtualHosts.{domain}.locations."/" = {{
     proxyPass = {target};
     proxyWebsockets = true;

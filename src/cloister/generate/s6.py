@@ -12,8 +12,9 @@ from cloister.generate import target as targets
 from cloister.generate.door import DoorOptions
 from cloister.generate.file import Generated, GeneratedFile
 from cloister.model.errors import UsageError
+from cloister.model.listener import SocketOptions
+from cloister.sockets.plan import RELAY_SOCKET
 
-BACKLOG = 4096
 READINESS = 3
 """The descriptor on which s6-supervise awaits a newline (``notification-fd``)."""
 
@@ -32,8 +33,8 @@ class S6Request:
     """The hosts directory of ``cloister-door sni``, or"""
     target: str | None = None
     """the target of ``cloister-door relay``."""
-    socket_group: str = "root"
-    """Who may connect to a Unix socket, beside root."""
+    access: SocketOptions = RELAY_SOCKET
+    """Who may connect to a Unix socket."""
     folder: str = "/etc/s6"
     """Where service folders are."""
     log_folder: str = "/var/log"
@@ -77,7 +78,9 @@ def _run(request: S6Request, options: DoorOptions) -> str:
     if request.listen.startswith("/"):
         lines += _bind_path(request)
     else:
-        lines += [f"s6-tcpserver-socketbinder -b {BACKLOG} {_internet(request.listen)}"]
+        lines += [
+            f"s6-tcpserver-socketbinder -b {request.access.backlog} {_internet(request.listen)}"
+        ]
     return execline.script(
         "-P",
         *lines,
@@ -93,13 +96,17 @@ def _bind_path(request: S6Request) -> list[str]:
     path = checks.socket_path(request.listen, "a listening socket")
     place = execline.word(path, "a listening socket")
     parent = execline.word(path.rpartition("/")[0] or "/", "a folder")
-    group = checks.account(request.socket_group, "group")
+    access = request.access
+    group = checks.account(access.group or "root", "group")
+    give = f"chgrp {group}"
+    if access.owner not in (None, "root"):
+        give = f"chown {checks.account(str(access.owner), 'user')}:{group}"
     return [
-        f"if {{ mkdir -p -m 0711 {parent} }}",
+        f"if {{ mkdir -p -m {access.directory_mode:04o} {parent} }}",
         # Nobody but root may connect until the group is right.
-        f"s6-ipcserver-socketbinder -b {BACKLOG} -a 0600 {place}",
-        f"if {{ chgrp {group} {place} }}",
-        f"if {{ chmod 0660 {place} }}",
+        f"s6-ipcserver-socketbinder -b {access.backlog} -a 0600 {place}",
+        f"if {{ {give} {place} }}",
+        f"if {{ chmod {access.mode:04o} {place} }}",
     ]
 
 

@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 
 from cloister.generate import checks
 from cloister.model.errors import UsageError
+from cloister.sockets.plan import Client, SocketPlan
 
 
 class Protocol(Enum):
@@ -18,14 +19,35 @@ class Protocol(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """One Unix socket and who may connect to it."""
+    """What a server in front is to reach."""
 
     name: str
-    socket: str
-    """Its absolute path."""
-    group: str
-    """The socket's group: whoever is to connect has to be in it."""
+    plan: SocketPlan
     protocol: Protocol = Protocol.HTTP
+
+    @property
+    def socket(self) -> str:
+        """Its absolute path."""
+        return self.plan.path
+
+
+def group_to_join(plan: SocketPlan, client: Client) -> str | None:
+    """The group that ``client`` has to be put into before the socket lets him in; ``None``
+    where it does as he is. Raises :class:`UsageError` where no group helps."""
+    if plan.passage(client) is not None:
+        return None
+    group = plan.joinable
+    if group is None or client.user == plan.options.owner:
+        mode = f"its mode is {plan.options.mode:04o}"
+        raise UsageError(
+            f"{client} cannot connect to {plan.path}",
+            why=f"{mode}, and its group is the supervisor's own"
+            if plan.options.group is None
+            else f"{mode}, its group {plan.options.group}",
+            hint="give the listener's socket a group that may write: "
+            f'socket = {{ group = "{client.group or client.user}", mode = "0660" }}',
+        )
+    return checks.account(group, "group")
 
 
 _PLAIN = re.compile(r"[A-Za-z0-9._/@:+,=-]+")

@@ -8,9 +8,10 @@ from pathlib import Path
 from cloister.model.errors import CloisterError, NotPermittedError
 from cloister.model.listener import Address, SocketOptions, TcpAddress, UnixAddress, VsockAddress
 from cloister.sockets.holders import describe_process, tcp_holder
+from cloister.sockets.numbers import PathPlan, resolve
 from cloister.sockets.path import BoundPath, adopt_path, bind_path
 from cloister.sockets.peer import peer
-from cloister.sockets.plan import PathPlan, SocketPlan, plan_path
+from cloister.sockets.plan import SocketPlan, plan_socket
 
 _NAME_LIMIT = 107
 """Bytes of an abstract name (unix(7)), without its leading NUL."""
@@ -52,7 +53,7 @@ class BoundSocket:
         Raises as :func:`bind_listener`.
         """
         if self._path is not None and isinstance(self.address, UnixAddress):
-            self._path.adjust(plan_path(self.address.path, options))
+            self._path.adjust(resolve(plan_socket(self.address.path, options)))
         self.socket.listen(options.backlog)
 
     def close(self) -> None:
@@ -83,19 +84,19 @@ def bind_listener(address: Address, options: SocketOptions) -> BoundSocket:
         return _bind_vsock(address, options)
     if address.abstract:
         return _bind_abstract(address, options)
-    return _bind_path(plan_path(address.path, options))
+    return bind_planned(plan_socket(address.path, options))
 
 
 def bind_planned(plan: SocketPlan, *, over: BoundSocket | None = None) -> BoundSocket:
-    """The same for a Unix path that is planned already; its directories are there.
+    """The same for a Unix path that is planned already.
 
     ``over`` is a socket of this process whose path the new one takes, at once; it goes on
     listening without a path.
     """
-    return _bind_path(plan.socket, over)
+    return _bind_path(resolve(plan), over)
 
 
-def _bind_path(plan: PathPlan, over: BoundSocket | None = None) -> BoundSocket:
+def _bind_path(plan: PathPlan, over: BoundSocket | None) -> BoundSocket:
     former = None if over is None else over._path  # noqa: SLF001 - of this very module
     listening, path = bind_path(plan, over=former)
     return BoundSocket(listening, UnixAddress(plan.path), path)

@@ -14,8 +14,8 @@ from contextlib import contextmanager, suppress
 from cloister.model.errors import CloisterError, NotPermittedError
 from cloister.sockets import permissions
 from cloister.sockets.holders import describe_process
+from cloister.sockets.numbers import PathPlan
 from cloister.sockets.peer import peer
-from cloister.sockets.plan import PathPlan
 
 _ADDRESS_LIMIT = 107
 """Bytes of a path in ``sun_path`` (unix(7)), without its NUL."""

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from cloister.model.errors import CloisterError, NotPermittedError
-from cloister.sockets.plan import PathPlan
+from cloister.sockets.numbers import PathPlan
 
 _LINKS = 40
 """Symbolic links followed in one path, as in path_resolution(7)."""

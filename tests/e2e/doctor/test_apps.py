@@ -1,4 +1,5 @@
-"""Applications of a real supervisor: reached by the door, or not any more."""
+"""Applications and listeners of a real supervisor: reached by those who are to reach them, or
+not any more."""
 
 import contextlib
 import io
@@ -10,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.broken import cure
-from tests.support.nginx_front import free_port
+from tests.support.broken import Corner, cure
+from tests.support.nginx_front import Nginx, free_port
 from tests.support.up import ASGI, Up, open_folder
 from tests.support.waiting import wait_until
 
@@ -100,6 +101,92 @@ def test_somebody_else_on_the_socket_of_an_application(up: Up) -> None:
     finally:
         os.kill(child, 9)
         os.waitpid(child, 0)
+
+
+GROUP_GID = 71010
+"""Nobody's: whoever is in it is there because of the socket."""
+LISTENERS = """
+[listeners.front]
+listen = "unix:{folder}/front/front.sock"
+socket = {{ group = "{gid}", mode = "0660", directory-mode = "0711" }}
+
+[listeners.private]
+listen = "unix:{folder}/private.sock"
+socket = {{ mode = "0600" }}
+
+[listeners.everybody]
+listen = ["unix:{folder}/everybody.sock", "unix:@cloister-test-{pid}"]
+socket = {{ mode = "0666" }}
+"""
+
+
+def test_the_listeners_sockets_are_looked_at_as_those_who_are_to_connect(up: Up) -> None:
+    more = LISTENERS.format(folder=up.folder, gid=GROUP_GID, pid=os.getpid())
+    up.write({"one": ASGI}, more)
+    up.start()
+    up.wait_ready("one")
+    everything = doctor(up)
+    assert codes(everything) == []
+    # The one on TCP is none of them.
+    assert [target.partition(" ")[0] for target in everything] == [
+        "one",
+        "front",
+        "private",
+        "everybody",
+        "everybody",
+    ]
+    path = up.folder / "front" / "front.sock"
+    made = (path.stat().st_gid, path.stat().st_mode)
+    path.chmod(0o755)
+    os.chown(path, -1, 0)
+    path.parent.chmod(0o700)
+    # Whoever owns it gets through: only the group's members do not.
+    found = doctor(up, "front")
+    assert codes(found) == ["no-execute-bit", "socket-mode"]
+    assert codes(doctor(up, "front", "--as", "root")) == []
+    everybody = up.folder / "everybody.sock"
+    everybody.chmod(0o660)
+    abroad = doctor(up, "everybody")
+    assert codes(abroad) == ["socket-group"]
+    for findings in (*found.values(), *abroad.values()):
+        for finding in findings:
+            cure(finding)
+    assert codes(doctor(up)) == []
+    assert (path.stat().st_gid, path.stat().st_mode) == made
+    assert everybody.stat().st_mode & 0o777 == 0o666
+    with pytest.raises(AssertionError):  # no Unix socket: it says so, and ends with another code
+        doctor(up, "https")
+
+
+def test_a_listener_without_the_group_of_the_nginx_in_front(up: Up) -> None:
+    path = up.folder / "web.sock"
+    with Corner() as corner:
+        behind = corner.directory("behind") / "app.sock"
+        corner.serve(behind, umask="000")
+        listener = f'listen = "unix:{path}"\nroute = {{ target = "unix:{behind}" }}\n'
+        up.write({"one": ASGI}, f"[listeners.web]\n{listener}")
+        up.start()
+        up.wait_ready("one")
+        proxy = f"location / {{ proxy_pass http://unix:{path}; }}"
+        front = Nginx(corner, "server { listen unix:{folder}/a.sock; " + proxy + " }\n")
+        front.start()
+        front.worker()
+        # The configuration itself is what keeps nginx out; the cure is for now, and what lasts
+        # is said.
+        (findings,) = doctor(up, "web").values()
+        assert [one.code for one in findings] == ["socket-group"]
+        assert "`group` of a Cloister listener" in (findings[0].lasting or "")
+        cure(findings[0])
+        assert codes(doctor(up, "web")) == []
+
+
+def test_a_listener_whose_supervisor_is_gone(up: Up) -> None:
+    path = up.folder / "left.sock"
+    up.write({"one": ASGI}, f'[listeners.left]\nlisten = "unix:{path}"\n')
+    up.start()
+    up.wait_ready("one")
+    up.close()  # killed: the file stays
+    assert codes(doctor(up, "left")) == ["stale-socket"]
 
 
 def test_one_application_on_both_stacks_and_on_a_path(up: Up) -> None:

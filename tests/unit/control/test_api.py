@@ -39,6 +39,8 @@ from cloister.model.errors import (
     NotPermittedError,
     Problem,
 )
+from cloister.model.listener import SocketOptions
+from cloister.sockets.plan import plan_socket
 
 BLOG = AppStatus(
     name="blog",
@@ -143,7 +145,8 @@ class Running:
     async def _run(self) -> None:
         supervisor = cast("Supervisor", self.supervisor)
         configuration = cast("RunningConfiguration", self.configuration)
-        server = ControlServer(self.path, application(supervisor, configuration), self.sink)
+        plan = plan_socket(self.path, SocketOptions(mode=0o600))
+        server = ControlServer(plan, application(supervisor, configuration), self.sink)
         server.start()
         self._bound.set()
         await self._stop.wait()

@@ -10,8 +10,14 @@ from tests.support.generated import check_goldens
 from cloister.generate.accounts import AccountsRequest, FolderRequest, sysusers, tmpfiles
 from cloister.generate.file import Generated
 from cloister.model.errors import UsageError
+from cloister.model.listener import SocketOptions
+from cloister.sockets.plan import plan_socket
 
-FOLDER = FolderRequest("web", "/run/web/web.sock", "web", "www-data", 0o710)
+FOLDER = FolderRequest(
+    "web",
+    plan_socket("/run/web/web.sock", SocketOptions(group="www-data", directory_mode=0o710)),
+    "web",
+)
 ACCOUNTS = AccountsRequest("web", "web", "webgroup", ("www-data", "caddy"))
 
 
@@ -30,7 +36,7 @@ def test_goldens(golden: Golden, case: str, generated: Generated) -> None:
 @pytest.mark.parametrize("path", ["/x.sock", "/run/x.sock", "/tmp/x.sock", "/srv/x.sock"])
 def test_a_folder_of_the_systems_is_left_alone(path: str) -> None:
     with pytest.raises(UsageError, match="cannot be the socket's own folder"):
-        tmpfiles(FolderRequest("x", path))
+        tmpfiles(FolderRequest("x", plan_socket(path, SocketOptions())))
 
 
 def test_accounts_have_names() -> None:

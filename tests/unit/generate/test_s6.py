@@ -1,5 +1,6 @@
 """Service folders for s6: goldens, quoting, and what is refused."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from cloister.generate import execline
 from cloister.generate.door import DoorOptions
 from cloister.generate.s6 import S6Request, generate
 from cloister.model.errors import UsageError
+from cloister.sockets.plan import RELAY_SOCKET
 
 DOOR = "/usr/local/bin/cloister-door"
 PROXY = DoorOptions(user="sniproxy")
@@ -31,7 +33,7 @@ PROXY = DoorOptions(user="sniproxy")
                 DOOR,
                 "/run/cloister-relay/php.sock",
                 target="php.example.:9000",
-                socket_group="www-data",
+                access=replace(RELAY_SOCKET, group="www-data"),
                 options=DoorOptions(user="nobody", connections=7, drain=2),
             ),
         ),
@@ -67,7 +69,7 @@ def test_goldens(golden: Golden, case: str, request_: S6Request) -> None:
         ({"listen": "192.0.2.7:0"}, "cannot be listened on"),
         ({"listen": "::1:443"}, "cannot be listened on"),
         ({"listen": "/run/a\nb"}, "cannot be a listening socket"),
-        ({"socket_group": "a b"}, "cannot be a group"),
+        ({"access": replace(RELAY_SOCKET, group="a b")}, "cannot be a group"),
         ({"log_user": ""}, "cannot be a user"),
         ({"folder": "etc"}, "absolute path"),
     ],

@@ -1,6 +1,7 @@
 """Units: goldens, every option, what is refused, and systemd's own opinion of them."""
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,13 @@ from cloister.generate.file import Generated
 from cloister.generate.systemd import relay, sni, up
 from cloister.generate.systemd.relay import RelayRequest
 from cloister.generate.systemd.sni import SniRequest
-from cloister.generate.systemd.sockets import SocketAccess
 from cloister.generate.systemd.up import UpRequest
 from cloister.model.errors import UsageError
+from cloister.model.listener import SocketOptions
+from cloister.sockets.plan import RELAY_SOCKET
 
 DOOR = "/usr/local/bin/cloister-door"
-NGINX = SocketAccess(group="nginx")
+NGINX = replace(RELAY_SOCKET, group="nginx")
 EVERYTHING = DoorOptions(
     user="proxy",
     groups=("web", "db"),
@@ -31,7 +33,7 @@ EVERYTHING = DoorOptions(
 RELAYS = {
     "systemd-relay-templates": RelayRequest(DOOR),
     "systemd-relay-templates-options": RelayRequest(
-        DOOR, access=SocketAccess("proxy", "web", 0o666, 0o755), options=EVERYTHING
+        DOOR, access=SocketOptions("proxy", "web", 0o666, 0o755), options=EVERYTHING
     ),
     "systemd-relay-name": RelayRequest(
         DOOR, "fastcgi", "remote.php.backend.domain.tld.:9000", access=NGINX
@@ -111,8 +113,8 @@ def test_goldens(golden: Golden, case: str) -> None:
         ({"listen": ("/run/x ",)}, "blanks at the ends"),
         ({"listen": ("/run/x\\",)}, "backslash"),
         ({"listen": ("/run/" + "x" * 103,)}, "108 bytes"),
-        ({"access": SocketAccess(group="a b")}, "cannot be a group"),
-        ({"access": SocketAccess(user="a%n")}, "cannot be a user"),
+        ({"access": replace(RELAY_SOCKET, group="a b")}, "cannot be a group"),
+        ({"access": replace(RELAY_SOCKET, owner="a%n")}, "cannot be a user"),
     ],
 )
 def test_refusals(changes: dict[str, Any], message: str) -> None:

@@ -14,9 +14,16 @@ from cloister.generate.file import Generated
 from cloister.generate.systemd import up
 from cloister.generate.upstream import Protocol, Upstream, place_notes
 from cloister.model.errors import UsageError
+from cloister.model.listener import SocketOptions
+from cloister.sockets.plan import plan_socket
 
-WEB = Upstream("web", "/run/web/web.sock", "web")
-PHP = Upstream("php", "/run/php.sock", "php", Protocol.FASTCGI)
+
+def upstream(name: str, path: str, group: str, protocol: Protocol = Protocol.HTTP) -> Upstream:
+    return Upstream(name, plan_socket(path, SocketOptions(group=group)), protocol)
+
+
+WEB = upstream("web", "/run/web/web.sock", "web")
+PHP = upstream("php", "/run/php.sock", "php", Protocol.FASTCGI)
 SITE = nixos.Site("blog.example.org", WEB)
 
 
@@ -30,7 +37,7 @@ SITE = nixos.Site("blog.example.org", WEB)
             "haproxy-tcp",
             haproxy.generate(
                 haproxy.HaproxyRequest(
-                    Upstream("door", "/var/lib/haproxy/door.sock", "haproxy"),
+                    upstream("door", "/var/lib/haproxy/door.sock", "haproxy"),
                     mode=haproxy.Mode.TCP,
                     send_proxy=True,
                 )
@@ -39,7 +46,7 @@ SITE = nixos.Site("blog.example.org", WEB)
         (
             "haproxy-no-chroot",
             haproxy.generate(
-                haproxy.HaproxyRequest(Upstream("tmp", "/tmp/x.sock", "haproxy"), chroot=None)
+                haproxy.HaproxyRequest(upstream("tmp", "/tmp/x.sock", "haproxy"), chroot=None)
             ),
         ),
         ("nixos", nixos.generate(nixos.NixosRequest())),
@@ -68,11 +75,11 @@ def test_a_fastcgi_site_needs_its_scripts() -> None:
     ["/run/{env.X}.sock", "/run/a b.sock", "/run/$x", "/run/#x", '/run/"x"', "run/x", "/run/\n"],
 )
 def test_a_socket_whose_path_would_be_read_otherwise(path: str) -> None:
-    upstream = Upstream("web", path, "web")
+    web = upstream("web", path, "web")
     for generate in (
-        lambda: caddy.generate(caddy.CaddyRequest(upstream, ":80")),
-        lambda: haproxy.generate(haproxy.HaproxyRequest(upstream)),
-        lambda: nixos.generate(nixos.NixosRequest(nixos.Site("a.example", upstream))),
+        lambda: caddy.generate(caddy.CaddyRequest(web, ":80")),
+        lambda: haproxy.generate(haproxy.HaproxyRequest(web)),
+        lambda: nixos.generate(nixos.NixosRequest(nixos.Site("a.example", web))),
     ):
         with pytest.raises(UsageError, match="cannot be the socket"):
             generate()
@@ -80,7 +87,7 @@ def test_a_socket_whose_path_would_be_read_otherwise(path: str) -> None:
 
 def test_a_socket_in_the_root_cannot_be_shown_in_another() -> None:
     with pytest.raises(UsageError, match="cannot be shown to HAProxy"):
-        haproxy.generate(haproxy.HaproxyRequest(Upstream("x", "/x.sock", "haproxy")))
+        haproxy.generate(haproxy.HaproxyRequest(upstream("x", "/x.sock", "haproxy")))
 
 
 @pytest.mark.parametrize("domain", ["", "-a", "a b", 'a"', "${x}", "a;"])
@@ -90,7 +97,7 @@ def test_a_domain_that_is_none(domain: str) -> None:
 
 
 def test_a_colon_ends_a_path_in_nginx() -> None:
-    site = nixos.Site("a.example", Upstream("x", "/run/a:b.sock", "x"))
+    site = nixos.Site("a.example", upstream("x", "/run/a:b.sock", "x"))
     with pytest.raises(UsageError) as error:
         nixos.generate(nixos.NixosRequest(site))
     assert "a colon ends" in (error.value.why or "")

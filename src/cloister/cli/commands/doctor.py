@@ -23,13 +23,13 @@ _TAIL = 256 * 1024
 
 
 @click.command()
-@click.argument("target", required=False, metavar="[SOCKET|URL|APP]")
+@click.argument("target", required=False, metavar="[SOCKET|URL|APP|LISTENER]")
 @click.option(
     "--as",
     "who",
     metavar="USER|PID|nginx",
     help="Who is to connect, also UID:GID[,GROUP...]; without it nginx's workers where nginx "
-    "runs, the door for an app, else you.",
+    "runs, the door for an app, whom a listener's socket is for, else you.",
 )
 @click.option(
     "--log",
@@ -37,7 +37,12 @@ _TAIL = 256 * 1024
     metavar="LINE|FILE|-",
     help="Explain a line of nginx's error log, or the newest for each upstream of a file.",
 )
-@click.option("--config", type=click.Path(), metavar="FILE", help="The configuration of the apps.")
+@click.option(
+    "--config",
+    type=click.Path(),
+    metavar="FILE",
+    help="The configuration of the apps and listeners.",
+)
 @click.option(
     "--audit-log",
     "audit_logs",
@@ -60,13 +65,15 @@ def command(
 
     Connects as the one who asks: with the ids, groups, mounts and network of the running
     process, where this command runs as root. Says hello where the other side's protocol is
-    known, and changes nothing. Without a target all apps of the configuration and all
-    upstreams of nginx are looked at. Exits with 1 where something is wrong.
+    known, and changes nothing. Without a target all apps and Unix listeners of the
+    configuration and all upstreams of nginx are looked at. Exits with 1 where something is
+    wrong.
 
     \b
     Examples:
       cloister doctor /run/app.sock --as nginx
       cloister doctor http://unix:/run/app.sock:/ --as www-data
+      cloister doctor blog
       cloister doctor --log "$(tail -1 /var/log/nginx/error.log)"
     """
     from cloister.diagnose.doctor import diagnose
@@ -78,7 +85,7 @@ def command(
         if complaint is not None:
             ways = list(_from_log(complaint, who, probes))
         elif target is not None:
-            ways = [_named(target, who, config, probes)]
+            ways = _named(target, who, config, probes)
         else:
             ways = list(_everything(who, config, probes))
         diagnoses = [diagnose(place, asker, probes) for place, asker in ways]
@@ -88,33 +95,46 @@ def command(
 
 def _named(
     text: str, who: str | None, config: str | None, probes: "Probes"
-) -> "tuple[Target, Asker]":
+) -> "list[tuple[Target, Asker]]":
     from cloister.diagnose import asker, cloister, target
     from cloister.diagnose.nginx import running
 
     if not set(text) & set("/:@"):
-        return _app(text, who, config, probes)
+        return _configured(text, who, config, probes)
     wanted, found = cloister.hosts_way(target.parse(text), probes), asker.find(who, probes)
     if found.process is None or found.process.name == "nginx":
         line = running.leads_to(running.configuration(probes), wanted.place)
         if line is not None:
             wanted = replace(line, speech=wanted.speech or line.speech)
-    return wanted, found
+    return [(wanted, found)]
 
 
-def _app(
+def _configured(
     name: str, who: str | None, config: str | None, probes: "Probes"
-) -> "tuple[Target, Asker]":
+) -> "list[tuple[Target, Asker]]":
+    """The application and the listener of this name."""
     from cloister.config.load import find, load
-    from cloister.diagnose import asker, cloister
+    from cloister.diagnose import cloister
 
     snapshot = load(find(config), check_files=False)
-    for target, door in cloister.app_ways(snapshot, probes):
-        if target.app == name:
-            return target, door if who is None else asker.find(who, probes)
-    names = ", ".join(app.name for app in snapshot.apps) or "none"
+    ways = [
+        (target, asker)
+        for target, asker in cloister.ways(snapshot, who, probes)
+        if name in (target.app, target.listener)
+    ]
+    if ways:
+        return ways
+    listener = next((one for one in snapshot.listeners if one.name == name), None)
+    if listener is not None:
+        raise UsageError(
+            f"the listener {name!r} has no Unix socket",
+            why=f"it listens on {', '.join(map(str, listener.addresses))}",
+            hint="name one of its addresses",
+        )
+    apps = [app.name for app in snapshot.apps]
+    names = ", ".join([*apps, *(one.name for one in snapshot.listeners)]) or "nothing"
     raise UsageError(
-        f"there is no app {name!r} in {snapshot.source}",
+        f"there is no app and no listener {name!r} in {snapshot.source}",
         why=f"it has {names}",
         hint="name one of these, or a socket by its path",
     )
@@ -161,21 +181,21 @@ def _everything(
     from cloister.diagnose.nginx import running
     from cloister.model.snapshot import SYSTEM_FILE
 
-    asked = None if who is None else asker.find(who, probes)
+    ways: list[tuple[Target, Asker]] = []
     there = config is not None or any(Path(one).exists() for one in (LOCAL_FILE, SYSTEM_FILE))
     if there:
-        snapshot = load(find(config), check_files=False)
-        for target, door in cloister.app_ways(snapshot, probes):
-            yield target, asked or door
-    targets = running.configuration(probes).targets
-    if not targets and not there:
+        ways = cloister.ways(load(find(config), check_files=False), who, probes)
+        yield from ways
+    told = {target.place for target, _ in ways if target.line is not None}
+    targets = [one for one in running.configuration(probes).targets if one.place not in told]
+    if not targets and not told and not there:
         raise CloisterError(
             "there is nothing to look at",
             why="neither a configuration of Cloister nor one of nginx that leads to a socket",
             hint="name a socket, a URL or an app",
         )
     for target in targets:
-        yield target, asked or asker.find("nginx", probes)
+        yield target, asker.find(who or "nginx", probes)
 
 
 def _print(diagnoses: "list[Diagnosis]", as_json: bool) -> None:

@@ -35,7 +35,7 @@ def command(
       cloister generate caddy web --site example.org --socket /run/web/web.sock --group web
       cloister generate caddy php --site :8080 --fastcgi --root /srv/php
     """
-    name, socket, found = options.upstream_socket(given)
+    name, plan = options.upstream_plan(given, group, "caddy")
     protocol = Protocol.FASTCGI if fastcgi else Protocol.HTTP
-    upstream = Upstream(name, socket, group or found or "caddy", protocol)
+    upstream = Upstream(name, plan, protocol)
     generated.emit(generate(CaddyRequest(upstream, site, root)), output, force=force)

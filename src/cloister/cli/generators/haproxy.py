@@ -41,9 +41,9 @@ def command(
       cloister generate haproxy web --socket /run/web/web.sock
       cloister generate haproxy door --listener https --tcp --send-proxy
     """
-    name, socket, found = options.upstream_socket(given)
+    name, plan = options.upstream_plan(given, group, GROUP)
     request = HaproxyRequest(
-        Upstream(name, socket, group or found or GROUP),
+        Upstream(name, plan),
         mode=Mode.TCP if tcp else Mode.HTTP,
         send_proxy=send_proxy,
         chroot=None if chroot == "none" else chroot,

@@ -33,12 +33,11 @@ def command(
       cloister generate nginx php --fastcgi
       cloister generate nginx web --listener web --config /etc/cloister/cloister.toml
     """
-    name, socket, found = options.upstream_socket(given)
+    name, plan = options.upstream_plan(given, group, given["user"])
     request = NginxRequest(
         name=name,
-        socket=socket,
+        plan=plan,
         protocol=Protocol.FASTCGI if fastcgi else Protocol.HTTP,
-        group=group or found,
         **given,
     )
     generated.emit(generate(request), output, force=force)

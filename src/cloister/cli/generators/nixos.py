@@ -25,6 +25,6 @@ def command(
     Example:
       cloister generate nixos web --site blog.example.org --socket /run/web/web.sock
     """
-    name, socket, found = options.upstream_socket(given)
-    wished = None if site is None else Site(site, Upstream(name, socket, group or found or name))
+    name, plan = options.upstream_plan(given, group, given["name"])
+    wished = None if site is None else Site(site, Upstream(name, plan))
     generated.emit(generate(NixosRequest(wished)), output, force=force)

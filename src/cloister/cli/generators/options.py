@@ -1,14 +1,16 @@
 """Options that several generators take."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
 from cloister.generate.door import DoorOptions
-from cloister.generate.systemd.sockets import SocketAccess
 from cloister.model.errors import UsageError
+from cloister.model.listener import SocketOptions
+from cloister.sockets.plan import RELAY_SOCKET, SocketPlan, plan_relay, plan_socket
 
 Command = Callable[..., None]
 
@@ -54,26 +56,35 @@ def access(function: Command) -> Command:
         click.option(
             "--directory-mode",
             type=OctalMode(),
-            default="0711",
+            default=f"{RELAY_SOCKET.directory_mode:04o}",
             show_default=True,
             help="Of the folders made for the socket.",
         ),
         click.option(
-            "--socket-mode", type=OctalMode(), default="0660", show_default=True, help="Its mode."
+            "--socket-mode",
+            type=OctalMode(),
+            default=f"{RELAY_SOCKET.mode:04o}",
+            show_default=True,
+            help="Its mode.",
         ),
-        click.option("--socket-group", default="root", show_default=True, help="Its group."),
         click.option(
-            "--socket-user", default="root", show_default=True, help="The Unix socket's owner."
+            "--socket-group", default=RELAY_SOCKET.group, show_default=True, help="Its group."
+        ),
+        click.option(
+            "--socket-user",
+            default=RELAY_SOCKET.owner,
+            show_default=True,
+            help="The Unix socket's owner.",
         ),
     ):
         function = option(function)
     return function
 
 
-def socket_access(given: dict[str, Any]) -> SocketAccess:
+def socket_access(given: dict[str, Any]) -> SocketOptions:
     """Takes the options of :func:`access` out of ``given``."""
-    return SocketAccess(
-        user=given.pop("socket_user"),
+    return SocketOptions(
+        owner=given.pop("socket_user"),
         group=given.pop("socket_group"),
         mode=given.pop("socket_mode"),
         directory_mode=given.pop("directory_mode"),
@@ -135,7 +146,7 @@ listen: Callable[[Command], Command] = click.option(
 
 
 def upstream(function: Command) -> Command:
-    """NAME and where its socket is; :func:`upstream_socket` takes them."""
+    """NAME and where its socket is; :func:`upstream_plan` takes them."""
     for option in (
         click.option(
             "--config",
@@ -146,7 +157,8 @@ def upstream(function: Command) -> Command:
         click.option(
             "--listener",
             metavar="NAME",
-            help="Take path and group of the socket from this listener of the configuration.",
+            help="Take path, owner, group and modes of the socket from this listener of the "
+            "configuration.",
         ),
         click.option(
             "--socket",
@@ -158,23 +170,40 @@ def upstream(function: Command) -> Command:
     return click.argument("name")(function)
 
 
-def upstream_socket(given: dict[str, Any]) -> tuple[str, str, str | None]:
-    """The name, the socket's path and, where a configuration says it, its group. Takes the
-    options of :func:`upstream` out of ``given``."""
+def upstream_plan(
+    given: dict[str, Any], group: str | None, default: str, directory_mode: int | None = None
+) -> tuple[str, SocketPlan]:
+    """The name, and how the socket is made: as the configuration says where it has a listener
+    for it, else with ``group`` or the ``default`` one. Takes the options of :func:`upstream`
+    out of ``given``; what is given beside a listener has to be what its configuration says.
+    """
     name, path = given.pop("name"), given.pop("socket")
     listener, config = given.pop("listener"), given.pop("config")
     if listener is None:
         if config is not None:
             raise UsageError("--config alone says nothing", hint="name a listener: --listener NAME")
-        return name, path or f"/run/cloister-relay/{name}.sock", None
+        options = SocketOptions(group=group or default)
+        if directory_mode is not None:
+            options = replace(options, directory_mode=directory_mode)
+        plan = plan_relay(name, options) if path is None else plan_socket(path, options)
+        return name, plan
     if path is not None:
         raise UsageError("--socket and --listener both say where the socket is", hint="leave one")
-    return (name, *_listener_socket(listener, config))
+    plan = listener_plan(listener, config)
+    if group is not None and group != plan.options.group:
+        raise UsageError(
+            f"the socket of {listener!r} does not have the group {group}",
+            why=f"its configuration gives it {plan.options.group or 'none'}",
+            hint="leave out --group, or change `group` of the listener's socket",
+        )
+    return name, plan
 
 
-def _listener_socket(name: str, config: str | None) -> tuple[str, str | None]:
+def listener_plan(name: str, config: str | None) -> SocketPlan:
+    """How a configuration has the socket of one of its listeners made. Raises
+    :class:`UsageError` where there is none."""
     from cloister.config import load
-    from cloister.model.listener import UnixAddress
+    from cloister.sockets.plan import plan_listener
 
     source = load.find(config)
     snapshot = load.load(source, check_files=False)
@@ -185,11 +214,11 @@ def _listener_socket(name: str, config: str | None) -> tuple[str, str | None]:
             f"{source} has no listener {name!r}",
             hint=f"the listeners are: {known}" if known else "it has none",
         )
-    for address in listener.addresses:
-        if isinstance(address, UnixAddress) and not address.abstract:
-            return address.path, listener.socket.group
-    raise UsageError(
-        f"the listener {name!r} has no Unix socket",
-        why=f"it listens on {', '.join(map(str, listener.addresses))}",
-        hint='give it one: listen = "unix:/run/cloister/NAME.sock"',
-    )
+    plans = plan_listener(snapshot.paths, listener)
+    if not plans:
+        raise UsageError(
+            f"the listener {name!r} has no Unix socket",
+            why=f"it listens on {', '.join(map(str, listener.addresses))}",
+            hint='give it one: listen = "unix:/run/cloister/NAME.sock"',
+        )
+    return plans[0]

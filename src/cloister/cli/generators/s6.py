@@ -1,6 +1,7 @@
 """``cloister generate s6``."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import click
 from cloister.cli import generated
 from cloister.cli.generators import options
 from cloister.generate.s6 import S6Request, generate
+from cloister.sockets.plan import RELAY_SOCKET, plan_relay
 
 
 @click.group()
@@ -58,7 +60,8 @@ def relay_command(
     request = S6Request(
         name=name,
         program=options.find_program(program, "cloister-door"),
-        listen=listen or f"/run/cloister-relay/{name}.sock",
+        listen=listen or plan_relay(name).path,
+        access=replace(RELAY_SOCKET, group=given.pop("socket_group")),
         target=target,
         options=door,
         **given,
@@ -95,6 +98,7 @@ def sni_command(
         name=name,
         program=options.find_program(program, "cloister-door"),
         listen=listen,
+        access=replace(RELAY_SOCKET, group=given.pop("socket_group")),
         hosts=hosts,
         options=door,
         **given,

@@ -15,14 +15,16 @@ from cloister.generate.accounts import FolderRequest, tmpfiles
 @click.option("--user", default="root", show_default=True, help="Who may make sockets there.")
 @click.option("--group", help="Who may pass.  [default: the listener's, else root]")
 @click.option(
-    "--mode", type=options.OctalMode(), default="0750", show_default=True, help="The folder's mode."
+    "--mode",
+    type=options.OctalMode(),
+    help="The folder's mode.  [default: the listener's `directory-mode`, else 0750]",
 )
 @generated.options
 def command(
     *,
     user: str,
     group: str | None,
-    mode: int,
+    mode: int | None,
     output: Path | None,
     force: bool,
     **given: Any,
@@ -33,6 +35,6 @@ def command(
     Example:
       cloister generate tmpfiles web --socket /run/web/web.sock --user web --group www-data
     """
-    name, socket, found = options.upstream_socket(given)
-    request = FolderRequest(name, socket, user, group or found or "root", mode)
+    name, plan = options.upstream_plan(given, group, "root", 0o750 if mode is None else mode)
+    request = FolderRequest(name, plan, user, mode)
     generated.emit(tmpfiles(request), output, force=force)

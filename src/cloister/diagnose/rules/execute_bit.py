@@ -43,10 +43,11 @@ def check(case: Case) -> Iterator[Finding]:
 def _cure(case: Case, barrier: Barrier) -> str:
     step = barrier.step
     path = cures.quote(step.path)
-    planned = {one.path: one for one in case.target.plan.directories} if case.target.plan else {}
+    directories = case.target.plan.directories if case.target.plan else ()
+    planned = {one.path: one for one in directories if one.own}
     if step.path in planned:
         plan = planned[step.path]
-        group = "" if plan.group is None else f"chgrp {plan.group} {path} && "
+        group = "" if plan.group is None else f"chgrp {cures.quote(plan.group)} {path} && "
         return f"{group}chmod {plan.mode:04o} {path}"
     if barrier.verdict.by == "other" and case.probes.has_program("setfacl"):
         user = cures.name_of(case.asker.credentials.uid, case.probes)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from cloister.diagnose import cures
 from cloister.diagnose.case import Case
-from cloister.diagnose.facts import TcpPlace, Unit
+from cloister.diagnose.facts import Unit
 from cloister.model.finding import Finding
 
 CODES = ("foreign-listener",)
@@ -34,7 +34,7 @@ def check(case: Case) -> Iterator[Finding]:
             cure=f"{cures.end(server)}; systemctl restart {cures.quote(unit.name)}",
         )
         return
-    owner = _supervisor(case)
+    owner = None if case.tcp is not None else case.target.maker
     if owner is None or server.credentials.uid == owner or _holds(case, owner):
         return
     yield Finding(
@@ -42,7 +42,7 @@ def check(case: Case) -> Iterator[Finding]:
         seen=f"{server} of user {cures.name_of(server.credentials.uid, case.probes)} listens on "
         f"{case.target.place}, which the supervisor of user {cures.name_of(owner, case.probes)} "
         "is to make",
-        why="whoever connects reaches that process instead of the application",
+        why="whoever connects reaches that process instead of what Cloister serves there",
         cure=cures.end(server),
         lasting="restart the supervisor: it makes the socket anew",
     )
@@ -68,11 +68,3 @@ def _maker(case: Case) -> Unit | None:
 def _names(unit: Unit) -> set[str]:
     related = f"{unit.settings.get('Triggers', '')} {unit.settings.get('TriggeredBy', '')}"
     return {unit.name, *related.split()}
-
-
-def _supervisor(case: Case) -> int | None:
-    """The user who runs the supervisor: the runtime directory is his."""
-    if case.target.plan is None or isinstance(case.target.place, TcpPlace):
-        return None
-    folder = case.target.plan.directories[0].path
-    return next((step.uid for step in case.own_walk.steps if step.path == folder), None)

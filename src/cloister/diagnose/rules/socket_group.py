@@ -47,8 +47,10 @@ def check(case: Case) -> Iterator[Finding]:
 
 def _cure(case: Case, step: Step) -> str:
     probes, asker = case.probes, case.asker
-    if case.target.plan is not None and case.target.plan.socket.group is not None:
-        return f"chgrp {case.target.plan.socket.group} {cures.quote(step.path)}"
+    if case.target.plan is not None:
+        restored = cures.restore(step, case.target.plan.options, probes)
+        if restored is not None:
+            return restored
     user = probes.account(asker.credentials.uid)
     owner = probes.account(step.uid)
     group = probes.group_name(step.gid)

@@ -45,9 +45,9 @@ def _cure(case: Case, barrier: Barrier) -> str:
     step = barrier.step
     path = cures.quote(step.path)
     if case.target.plan is not None:
-        plan = case.target.plan.socket
-        group = "" if plan.group is None else f"chgrp {plan.group} {path} && "
-        return f"{group}chmod {plan.mode:04o} {path}"
+        restored = cures.restore(step, case.target.plan.options, case.probes)
+        if restored is not None:
+            return restored
     if barrier.verdict.by == "owner":
         return f"chmod u+w {path}"
     if barrier.verdict.by == "group":

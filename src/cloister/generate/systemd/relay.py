@@ -7,9 +7,11 @@ from cloister.generate import target as targets
 from cloister.generate.door import DoorOptions
 from cloister.generate.file import Generated, GeneratedFile
 from cloister.generate.systemd import hardening, service, syntax
-from cloister.generate.systemd.sockets import UNITS, SocketAccess, listen_lines
+from cloister.generate.systemd.sockets import UNITS, access_changes, access_lines, listen_lines
 from cloister.generate.target import Reach, RelayTarget
 from cloister.model.errors import UsageError
+from cloister.model.listener import SocketOptions
+from cloister.sockets.plan import RELAY_SOCKET, plan_relay
 
 TEMPLATE = "cloister-relay@"
 SETTINGS = "/etc/default/cloister-relay."
@@ -31,7 +33,7 @@ class RelayRequest:
     """As ``cloister-door relay`` takes it; needed with an instance, and only there."""
     listen: tuple[str, ...] = ()
     """Empty: ``/run/cloister-relay/INSTANCE.sock``."""
-    access: SocketAccess = field(default_factory=SocketAccess)
+    access: SocketOptions = RELAY_SOCKET
     options: DoorOptions = field(default_factory=DoorOptions)
     environment_file: bool = False
     """Whether the target goes to an environment file instead of a drop-in."""
@@ -64,7 +66,7 @@ def generate(request: RelayRequest) -> Generated:
         hardening.visible(target.path, "the target")
     shared = DoorOptions()
     files = (
-        *_templates(request.program, SocketAccess(), shared),
+        *_templates(request.program, RELAY_SOCKET, shared),
         *_instance(request, instance, target),
     )
     steps = ("systemctl daemon-reload", f"systemctl enable --now {TEMPLATE}{instance}.socket")
@@ -72,16 +74,16 @@ def generate(request: RelayRequest) -> Generated:
 
 
 def _templates(
-    program: str, access: SocketAccess, options: DoorOptions
+    program: str, access: SocketOptions, options: DoorOptions
 ) -> tuple[GeneratedFile, ...]:
     socket = syntax.unit(
         ("Unit", ["Description=Socket of the relay %i"]),
         (
             "Socket",
             [
-                "ListenStream=/run/cloister-relay/%i.sock",
-                *access.lines(),
-                "Backlog=4096",
+                f"ListenStream={plan_relay('%i').path}",
+                *access_lines(access),
+                f"Backlog={access.backlog}",
                 "RemoveOnStop=yes",
             ],
         ),
@@ -114,7 +116,7 @@ def _instance(
 ) -> tuple[GeneratedFile, ...]:
     options = request.options
     files = []
-    lines = request.access.changes()
+    lines = access_changes(request.access)
     if request.listen:
         lines = ["ListenStream=", *listen_lines(request.listen), *lines]
     if lines:

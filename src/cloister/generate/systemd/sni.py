@@ -6,7 +6,9 @@ from cloister.generate import checks
 from cloister.generate.door import DoorOptions
 from cloister.generate.file import Generated, GeneratedFile
 from cloister.generate.systemd import hardening, service, syntax
-from cloister.generate.systemd.sockets import UNITS, SocketAccess, listen_lines
+from cloister.generate.systemd.sockets import UNITS, access_lines, listen_lines
+from cloister.model.listener import SocketOptions
+from cloister.sockets.plan import RELAY_SOCKET
 
 USER = "cloister-sni"
 NAME = "cloister-sni"
@@ -21,7 +23,7 @@ class SniRequest:
     hosts: str
     """The hosts directory's absolute path."""
     listen: tuple[str, ...] = ("443",)
-    access: SocketAccess = field(default_factory=SocketAccess)
+    access: SocketOptions = RELAY_SOCKET
     """Matters for Unix sockets only."""
     options: DoorOptions = field(default_factory=DoorOptions)
     """``user=None`` stands for :data:`USER`: tenants let the door in by its name."""
@@ -37,8 +39,8 @@ def generate(request: SniRequest) -> Generated:
             "Socket",
             [
                 *listen_lines(request.listen),
-                *request.access.lines(),
-                "Backlog=4096",
+                *access_lines(request.access),
+                f"Backlog={request.access.backlog}",
             ],
         ),
         ("Install", ["WantedBy=sockets.target"]),

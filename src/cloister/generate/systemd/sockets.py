@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from cloister.generate import checks
 from cloister.generate.systemd import syntax
 from cloister.model.errors import UsageError
+from cloister.model.listener import SocketOptions
+from cloister.sockets.plan import RELAY_SOCKET
 
 UNITS = "/etc/systemd/system"
 """Where an administrator's units are (systemd.unit(5))."""
@@ -15,30 +16,20 @@ _INTERNET = re.compile(r"([0-9.]+:|\[[0-9A-Fa-f:.]+\]:)?[0-9]{1,5}")
 _VSOCK = re.compile(r"vsock:[0-9]*:[0-9]{1,10}")
 
 
-@dataclass(frozen=True, slots=True)
-class SocketAccess:
-    """Owner and modes of Unix sockets and of the folders made for them. As strict as can be:
-    every setting but the default lets somebody in."""
+def access_lines(options: SocketOptions) -> list[str]:
+    """Owner and modes of Unix sockets and of the folders made for them."""
+    return [
+        f"SocketUser={checks.account(options.owner or 'root', 'user')}",
+        f"SocketGroup={checks.account(options.group or 'root', 'group')}",
+        f"SocketMode={options.mode:04o}",
+        f"DirectoryMode={options.directory_mode:04o}",
+    ]
 
-    user: str = "root"
-    group: str = "root"
-    mode: int = 0o660
-    directory_mode: int = 0o711
-    """Whoever may connect has to be able to enter; nobody else has to see what there is."""
 
-    def lines(self) -> list[str]:
-        """The settings, all of them."""
-        return [
-            f"SocketUser={checks.account(self.user, 'user')}",
-            f"SocketGroup={checks.account(self.group, 'group')}",
-            f"SocketMode={self.mode:04o}",
-            f"DirectoryMode={self.directory_mode:04o}",
-        ]
-
-    def changes(self) -> list[str]:
-        """The settings that differ from the default."""
-        default = SocketAccess().lines()
-        return [line for line in self.lines() if line not in default]
+def access_changes(options: SocketOptions) -> list[str]:
+    """Those that differ from what relays have unless told."""
+    default = access_lines(RELAY_SOCKET)
+    return [line for line in access_lines(options) if line not in default]
 
 
 def listen_lines(addresses: Sequence[str]) -> list[str]:

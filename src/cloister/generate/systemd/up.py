@@ -7,6 +7,7 @@ from cloister.generate.door import DoorOptions
 from cloister.generate.file import Generated, GeneratedFile
 from cloister.generate.systemd import service, syntax
 from cloister.generate.systemd.sockets import UNITS
+from cloister.sockets.plan import RUNTIME_MODE, SUPERVISOR_DIRECTORY
 
 LINES = (
     # A supervisor makes users, namespaces and mounts: what would keep it from that cannot be
@@ -59,8 +60,8 @@ def service_lines(start: str, reload: str, options: DoorOptions) -> list[str]:
         *service.score_lines(options),
         "Delegate=yes",
         "OOMPolicy=continue",
-        "RuntimeDirectory=cloister",
-        "RuntimeDirectoryMode=0711",
+        f"RuntimeDirectory={SUPERVISOR_DIRECTORY.removeprefix('/run/')}",
+        f"RuntimeDirectoryMode={RUNTIME_MODE:04o}",
         "RuntimeDirectoryPreserve=restart",
         "StateDirectory=cloister",
         "LimitNOFILE=524288",
