@@ -87,6 +87,10 @@ class Up:
         self.state = folder / "state"
         self.log_path = folder / "log"
         self.process: subprocess.Popen[bytes] | None = None
+        self.python = sys.executable
+        """Whose `cloister` is run."""
+        self.user: int | None = None
+        """As whom, where that is not the tests' own user."""
         self._left: list[psutil.Process] = []
         self._holders: list[psutil.Process] = []
 
@@ -111,12 +115,15 @@ class Up:
         """Start it; returns at once."""
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "cloister", "up", str(self.config), *arguments],
+                [self.python, "-m", "cloister", "up", str(self.config), *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 env={**os.environ, **(environment or {})},
                 start_new_session=True,
+                user=self.user,
+                group=self.user,
+                extra_groups=None if self.user is None else [],
             )
 
     def wait_ready(self, *names: str) -> DaemonStatus:

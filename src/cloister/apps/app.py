@@ -252,7 +252,15 @@ class AppProgram:
         path = self.endpoint.notify_path(number)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)  # noqa: PTH108 - a text; left by a supervisor that was killed
-        return NotifySocket(path, self.endpoint.identity)
+        made = NotifySocket(path, self.endpoint.identity)
+        if not self.app.isolation.namespaces.mount:
+            # Nothing can be bound into such a cell: it has to pass the host's folders.
+            try:
+                made.move(self.endpoint.open_notify_path(number))
+            except BaseException:
+                made.close()
+                raise
+        return made
 
     @contextlib.contextmanager
     def _credentials(self) -> Iterator[tuple[Credential, ...]]:

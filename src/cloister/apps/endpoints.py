@@ -43,9 +43,15 @@ class AppEndpoint:
     """Counted from 0: versions of one application run side by side for a while."""
 
     def notify_path(self, number: int) -> str:
-        """Where one of its processes reports."""
+        """Where one of its processes reports, from a cell with mounts of its own."""
         folder = os.path.dirname(self.path)  # noqa: PTH120 - a text
         return f"{folder}/notify-{self.version}-{number}"
+
+    def open_notify_path(self, number: int) -> str:
+        """The same where a process that sees the host's files as they are can come to it: the
+        folder of the other one is closed to the application. Names have no dot."""
+        folder = os.path.dirname(self.path)  # noqa: PTH120 - a text
+        return f"{folder}.notify-{self.version}-{number}"
 
     def close(self, successor: "AppEndpoint | None" = None) -> None:
         """Close and unlink what a successor does not go on with. May be called twice."""
@@ -138,7 +144,8 @@ class Endpoints:
     def add_app(self, app: App, identity: HostIdentity) -> AppEndpoint:
         """Make an application's folder and its sockets. Raises :class:`CloisterError`."""
         # The lock on the runtime directory is ours: what stands here is left over.
-        for left in Path(self._paths.app_socket(app.name)).parent.glob("notify*"):
+        folder = Path(self._paths.app_socket(app.name)).parent
+        for left in (*folder.glob("notify*"), *folder.parent.glob(f"{app.name}.notify-*")):
             left.unlink()
         endpoint = self.apps[app.name] = self.make_app(app, identity)
         self.keep_app(app.name)

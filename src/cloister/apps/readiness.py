@@ -106,6 +106,17 @@ class NotifySocket:
         listening.setblocking(False)
         return adopted
 
+    def move(self, path: str) -> None:
+        """Has another path from now on, on the same file system; whatever is there is replaced.
+        Owner and mode stay as they are. Raises :class:`CloisterError`."""
+        try:
+            os.rename(self.path, path)  # noqa: PTH104 - no Path object is at hand
+        except OSError as error:
+            raise CloisterError(
+                f"the notification socket {path} cannot be made", why=os.strerror(error.errno or 0)
+            ) from error
+        self.path = path
+
     def fileno(self) -> int:
         """Of its descriptor."""
         return self._socket.fileno()

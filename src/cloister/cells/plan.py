@@ -209,9 +209,7 @@ def _filesystem(
         if rootfs is not None:
             binds += view.library_view(rootfs.path)
     if not isinstance(app.program, CommandProgram) and automount.language_dependencies:
-        binds += python.binds(app.program)
-        if rootfs is not None:
-            binds += view.library_view(rootfs.path)
+        binds += python.binds(app.program, None if rootfs is None else rootfs.path)
     if folder is not None and rootfs is None:
         binds.append(view.application_folder(app.name, folder))
     binds += [

@@ -46,8 +46,11 @@ def check(snapshot: Snapshot, checked: Checked, report: Report, *, home: str | N
     check_metrics(snapshot, checked, report)
     for app in snapshot.apps:
         lifecycle_checks.check(app, checked.file.apps[app.name], report)
-        _directories(app, snapshot, report, home)
-        _python_folders(app, snapshot.paths, report, home)
+        if app.isolation.rootfs is None:
+            _directories(app, snapshot, report, home)
+            _python_folders(app, snapshot.paths, report, home)
+        else:
+            _root(app, app.isolation.rootfs.path, snapshot, report, home)
         _binds(app, snapshot.paths, report, home)
         isolation_checks.check(app, checked.file.apps[app.name], report)
 
@@ -213,6 +216,29 @@ def _directories(app: App, snapshot: Snapshot, report: Report, home: str | None)
             hint=f'give it a folder of its own, for example directory = "{app.name}"',
         )
     overlap(app.directory, "directory", path, snapshot.paths, report)
+
+
+def _root(app: App, rootfs: str, snapshot: Snapshot, report: Report, home: str | None) -> None:
+    """With a root of its own all that an application names of its own is in that."""
+    path: KeyPath = ("apps", app.name, "isolation", "rootfs")
+    if is_broad(rootfs, home):
+        report.add(
+            Code.BROAD_DIRECTORY,
+            f"{rootfs} is too much for the application {app.name}",
+            path,
+            why="the whole folder is the cell's root",
+            hint=f'give it a folder of its own, for example rootfs = "/srv/images/{app.name}"',
+        )
+        return
+    if len(snapshot.apps) > 1 and _is_below(snapshot.source, (rootfs,)):
+        report.add(
+            Code.SHARED_DIRECTORY,
+            f"the application {app.name} could read {snapshot.source}",
+            path,
+            why="it lies in its root, and holds other applications' settings",
+            hint="move the configuration",
+        )
+    overlap(rootfs, "rootfs", path, snapshot.paths, report)
 
 
 def _python_folders(app: App, paths: Paths, report: Report, home: str | None) -> None:

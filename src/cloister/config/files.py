@@ -2,12 +2,14 @@
 
 import os
 import stat
+import sys
 from pathlib import Path
 
 from cloister.config.checks import is_broad
 from cloister.config.lines import KeyPath
 from cloister.config.problems import Code
 from cloister.config.resolve import Report
+from cloister.config.roots import in_root
 from cloister.model.app import App, CommandProgram, FileTls, PythonProgram
 from cloister.model.isolation import Bind, IdRange
 from cloister.model.route import ServerNameRoute
@@ -38,12 +40,18 @@ def check(snapshot: Snapshot, report: Report, *, uid: int, home: str | None) -> 
 
 def _app(app: App, report: Report, home: str | None) -> None:
     path: KeyPath = ("apps", app.name)
-    if app.directory is None or is_folder(app.directory, (*path, "directory"), report):
-        _not_broad_by_link(app, (*path, "directory"), report, home)
-        if isinstance(app.program, CommandProgram):
-            _program(app, app.program, (*path, "command"), report)
-    if isinstance(app.program, PythonProgram):
-        _python(app.program, (*path, "python"), report)
+    root = app.isolation.rootfs
+    if root is not None:
+        where = (*path, "isolation", "rootfs")
+        if not is_folder(root.path, where, report):
+            return
+        _not_broad_by_link(app, root.path, where, report, home)
+        if app.directory is None or _folder_of(app, app.directory, (*path, "directory"), report):
+            _program_or_python(app, path, report)
+    elif app.directory is None or is_folder(app.directory, (*path, "directory"), report):
+        if app.directory is not None:
+            _not_broad_by_link(app, app.directory, (*path, "directory"), report, home)
+        _program_or_python(app, path, report)
     for credential in app.credentials:
         place = (*path, "credentials", credential.name)
         status = _file(credential.source, place, report)
@@ -63,6 +71,37 @@ def _app(app: App, report: Report, home: str | None) -> None:
         _secret(app.tls.key, (*path, "tls", "key"), report, "get a new certificate")
 
 
+def _program_or_python(app: App, path: KeyPath, report: Report) -> None:
+    if isinstance(app.program, CommandProgram):
+        _program(app, app.program, (*path, "command"), report)
+    else:
+        _python(app, app.program, (*path, "python"), report)
+
+
+def _folder_of(app: App, inside: str, where: KeyPath, report: Report) -> bool:
+    """Whether the cell sees a folder at ``inside``; anything else is reported."""
+    place = _on_host(app, inside)
+    if place is None:
+        _unseen(app, inside, where, report)
+        return False
+    return is_folder(place, where, report)
+
+
+def _unseen(app: App, inside: str, where: KeyPath, report: Report) -> None:
+    root = app.isolation.rootfs
+    report.add(
+        Code.MISSING_FILE,
+        f"the cell does not see {inside}",
+        where,
+        why="it sees the system's programs, the application's `directory` and its `binds`"
+        if root is None
+        else f"there is none in its root, {root.path}, and no bind leads there",
+        hint="put the program into `directory`, or add its folder to `binds`"
+        if root is None
+        else f"put it into the root, at {root.path}{inside}",
+    )
+
+
 def _secret(path: str, where: KeyPath, report: Report, remedy: str) -> None:
     """A file that not everybody may read; ``remedy`` is for one that somebody has read."""
     status = _file(path, where, report)
@@ -76,14 +115,14 @@ def _secret(path: str, where: KeyPath, report: Report, remedy: str) -> None:
         )
 
 
-def _not_broad_by_link(app: App, path: KeyPath, report: Report, home: str | None) -> None:
-    if app.directory is None:
-        return
-    real = os.path.realpath(app.directory)
-    if real != app.directory and is_broad(real, home):
+def _not_broad_by_link(
+    app: App, folder: str, path: KeyPath, report: Report, home: str | None
+) -> None:
+    real = os.path.realpath(folder)
+    if real != folder and is_broad(real, home):
         report.add(
             Code.BROAD_DIRECTORY,
-            f"{app.directory} is a link to {real}, too much for the application {app.name}",
+            f"{folder} is a link to {real}, too much for the application {app.name}",
             path,
             why="the whole folder becomes readable in its cell",
             hint="give it a folder of its own",
@@ -92,7 +131,7 @@ def _not_broad_by_link(app: App, path: KeyPath, report: Report, home: str | None
 
 def _readable_in_cell(app: App, ids: IdRange, report: Report) -> None:
     """An application of root's supervisor is a user of its own, to whom its folder is foreign."""
-    if app.directory is None:
+    if app.directory is None or app.isolation.rootfs is not None:
         return
     try:
         status = Path(app.directory).stat()
@@ -121,6 +160,8 @@ def _has_acl(path: str) -> bool:
 
 def _place(app: App, bind: Bind, where: KeyPath, report: Report) -> None:
     """A bind in what the cell sees of the host needs something there to be bound onto."""
+    if app.isolation.rootfs is not None:
+        return  # what a root lacks is made in memory
     place = _on_host(app, bind.destination, leave_out=bind)
     if place is not None and not Path(place).exists():
         report.add(
@@ -136,13 +177,7 @@ def _program(app: App, program: CommandProgram, path: KeyPath, report: Report) -
     inside = program.command[0]
     source = _on_host(app, inside)
     if source is None:
-        report.add(
-            Code.MISSING_FILE,
-            f"the cell does not see {inside}",
-            path,
-            why="it sees the system's programs, the application's `directory` and its `binds`",
-            hint="put the program into `directory`, or add its folder to `binds`",
-        )
+        _unseen(app, inside, path, report)
         return
     status = look_at(source, path, report)
     if status is None:
@@ -159,10 +194,23 @@ def _program(app: App, program: CommandProgram, path: KeyPath, report: Report) -
         )
 
 
-def _python(program: PythonProgram, path: KeyPath, report: Report) -> None:
+def _python(app: App, program: PythonProgram, path: KeyPath, report: Report) -> None:
+    root = app.isolation.rootfs
+    rooted = root is not None
+    if root is not None and not app.isolation.automount.language_dependencies:
+        deps: KeyPath = (*path[:-1], "isolation", "automount", "language-deps")
+        check_language(program, root.path, deps, "language-deps", report)
     for index, folder in enumerate(program.path):
-        is_folder(folder, (*path, "path", index), report)
-    if program.home is None or not is_folder(program.home, (*path, "home"), report):
+        where = (*path, "path", index)
+        _ = _folder_of(app, folder, where, report) if rooted else is_folder(folder, where, report)
+    if program.home is None:
+        return
+    where = (*path, "home")
+    if rooted:
+        # Its interpreter may be one that is shown of the host.
+        _folder_of(app, program.home, where, report)
+        return
+    if not is_folder(program.home, where, report):
         return
     interpreter = f"{program.home}/bin/python"
     if not os.access(interpreter, os.X_OK):
@@ -175,16 +223,46 @@ def _python(program: PythonProgram, path: KeyPath, report: Report) -> None:
         )
 
 
+def check_language(
+    program: PythonProgram, root: str, where: KeyPath, setting: str, report: Report
+) -> None:
+    """For a root into which nothing of the host is shown: whether it has by itself what runs a
+    Python application. ``setting``, at ``where``, is what would show it."""
+    server = str(Path(__file__).parents[1] / "apps" / "servers.py")
+    interpreter = program.interpreter or sys.executable
+    if program.home is not None:
+        interpreter = f"{program.home}/bin/python"
+    for needed in (interpreter, server):
+        if _in_root(root, needed) is None:
+            report.add(
+                Code.MISSING_FILE,
+                f"there is no {needed} in the root {root}",
+                where,
+                why=f"without `{setting}` the cell sees no interpreter of the host's, and no "
+                "server for Python",
+                hint=f"leave `{setting}` out, or install both in the root at these paths",
+            )
+            return
+
+
 def _on_host(app: App, inside: str, *, leave_out: Bind | None = None) -> str | None:
     """The host's path of what the cell sees at ``inside``; the innermost mount counts."""
-    views = [(folder, folder) for folder in SYSTEM_FOLDERS]
-    if app.directory is not None:
+    root = app.isolation.rootfs
+    views = [] if root is not None else [(folder, folder) for folder in SYSTEM_FOLDERS]
+    if app.directory is not None and root is None:
         views.append((app.directory, app.directory))
     views += [(bind.destination, bind.source) for bind in app.binds if bind != leave_out]
     for destination, source in sorted(views, key=lambda view: -len(view[0])):
         if inside == destination or inside.startswith(destination + "/"):
             return source + inside[len(destination) :]
-    return None
+    return None if root is None else _in_root(root.path, inside)
+
+
+def _in_root(root: str, inside: str) -> str | None:
+    try:
+        return in_root(root, inside)
+    except OSError:
+        return root + inside  # whoever looks there says what is in the way
 
 
 def look_at(path: str, where: KeyPath, report: Report) -> os.stat_result | None:

@@ -158,8 +158,9 @@ class IsolationTable(Table):
     )
     rootfs: forms.PathText | None = setting(
         "A folder that is the cell's `/`, instead of an empty one with the host's /usr. "
-        "`directory`, `python` and `command` are looked for in it. Where the cell needs a place "
-        "that the folder does not have, it is made in memory, never on the host.",
+        "`directory` (by default the root itself), `python` and `command` are looked for in it. "
+        "Where the cell needs a place that the folder does not have, it is made in memory, never "
+        "on the host.",
         example='"/srv/images/blog"',
         default=None,
         default_text="none",

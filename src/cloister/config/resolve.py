@@ -315,9 +315,16 @@ class _Resolver:
                 hint="add `user`, or name the group in `groups`",
             )
 
+    def _base(self, table: AppTable) -> PurePosixPath:
+        """Where relative paths begin of what the application itself sees."""
+        rooted = table.isolation.rootfs is not None
+        return PurePosixPath("/") if rooted else self._surroundings.folder
+
     def _directory(self, table: AppTable) -> str | None:
         if table.directory is not None:
-            return self._absolute(table.directory)
+            return places.absolute(self._base(table), table.directory)
+        if table.isolation.rootfs is not None:
+            return None  # the root itself
         # A program of the system needs no folder, and what no cell sees nobody reads there.
         program = table.command[0] if table.command else "."
         relative = "/" in program and not program.startswith("/")
@@ -389,7 +396,7 @@ class _Resolver:
                 hint="remove it: what it would say comes beside the connection",
             )
         if table.python is not None:
-            return self._python((*path, "python"), table.python)
+            return self._python((*path, "python"), table.python, self._base(table))
         if table.command is not None:
             return self._command((*path, "command"), table.command, directory)
         if self._checked.complete(path):
@@ -398,7 +405,9 @@ class _Resolver:
             )
         return None
 
-    def _python(self, path: KeyPath, python: str | PythonTable) -> PythonProgram:
+    def _python(
+        self, path: KeyPath, python: str | PythonTable, base: PurePosixPath
+    ) -> PythonProgram:
         table = PythonTable(app=python) if isinstance(python, str) else python
         module, _, attribute = table.app.partition(":")
         if table.interface == "asgi" and table.threads is not None:
@@ -415,8 +424,8 @@ class _Resolver:
             factory=table.factory,
             interface=None if table.interface is None else Interface(table.interface),
             threads=table.threads,
-            home=None if table.home is None else self._absolute(table.home),
-            path=tuple(map(self._absolute, table.path)),
+            home=None if table.home is None else places.absolute(base, table.home),
+            path=tuple(places.absolute(base, one) for one in table.path),
         )
 
     def _command(

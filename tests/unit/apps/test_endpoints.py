@@ -48,7 +48,13 @@ def test_who_may_reach_an_application(paths: Paths, tmp_path: Path) -> None:
     assert mode(blog.path) == ("srw-rw----", DOOR.gid)
     notify = NotifySocket(blog.notify_path(3), BLOG)
     assert mode(blog.notify_path(3)) == ("srw-------", BLOG.gid)
+    # Whoever sees the host's files has to come to it, and passes no folder of an application's.
+    notify.move(blog.open_notify_path(3))
+    assert mode(blog.open_notify_path(3)) == ("srw-------", BLOG.gid)
+    assert Path(blog.open_notify_path(3)).parent == folder.parent
+    assert not Path(blog.notify_path(3)).exists()
     notify.close()
+    assert not Path(blog.open_notify_path(3)).exists()
     assert Path(plain.path).parent != folder
     endpoints.close()
     endpoints.close()
@@ -72,7 +78,11 @@ def test_connections_wait_although_nobody_accepts(paths: Paths) -> None:
 def test_what_a_killed_supervisor_left_is_taken_over(paths: Paths, tmp_path: Path) -> None:
     folder = Path(paths.app_socket("blog")).parent
     folder.mkdir(parents=True)
-    for name, kind in (("socket", socket.SOCK_STREAM), ("notify-0", socket.SOCK_DGRAM)):
+    for name, kind in (
+        ("socket", socket.SOCK_STREAM),
+        ("notify-0", socket.SOCK_DGRAM),
+        ("../blog.notify-0-0", socket.SOCK_DGRAM),
+    ):
         with socket.socket(socket.AF_UNIX, kind) as left:
             left.bind(str(folder / name))
     endpoints = Endpoints(paths, DOOR)

@@ -195,6 +195,31 @@ def test_the_prefix_of_an_interpreter_is_never_the_whole_host(
     assert "/" not in {bind.destination for bind in python.binds(program)}
 
 
+def test_a_root_is_covered_as_little_as_can_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "base_prefix", "/usr")
+    monkeypatch.setattr(sys, "prefix", "/usr")
+    program = PythonProgram("web", "app", home="/venv", path=("/app",))
+    shown = {bind.destination for bind in python.binds(program, str(tmp_path))}
+    assert sys.executable in shown
+    # Its own folders are in the root; the system's stay the root's.
+    assert {"/", "/usr", "/usr/local", "/usr/bin", "/venv", "/app"}.isdisjoint(shown)
+
+
+def test_a_root_with_an_interpreter_of_its_own_gets_the_server_only(tmp_path: Path) -> None:
+    binary = tmp_path / "opt" / "python3"
+    binary.parent.mkdir()
+    binary.touch(0o755)
+    (tmp_path / "venv" / "bin").mkdir(parents=True)
+    (tmp_path / "venv" / "bin" / "python").symlink_to("/opt/python3")
+    program = PythonProgram("web", "app", home="/venv", path=("/app",))
+    shown = {bind.destination for bind in python.binds(program, str(tmp_path))}
+    assert str(Path(python.__file__).parents[1]) in shown
+    assert sys.executable not in shown
+    assert "/usr/lib" not in shown
+
+
 @pytest.mark.parametrize(
     ("endpoint", "expected", "variable"),
     [

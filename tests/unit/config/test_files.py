@@ -134,3 +134,74 @@ def test_a_credential_that_the_supervisor_cannot_read(folder: Path, codes: Codes
 def test_a_credential_is_a_file(folder: Path, codes: Codes, kind: Callable[[Path], None]) -> None:
     kind(folder / "secret")
     assert codes('python = "a:b"\ncredentials = { secret = "secret" }') == ["wrong-file-type"]
+
+
+ROOTED = 'isolation = {{ rootfs = "image"{} }}\n'
+
+
+@pytest.fixture
+def image(folder: Path) -> Path:
+    """A root with a program and a folder; the host has neither at these places."""
+    root = folder / "image"
+    (root / "opt" / "own").mkdir(parents=True)
+    (root / "opt" / "tool").touch(0o755)
+    (root / "opt" / "link").symlink_to("/opt/tool")
+    return root
+
+
+@pytest.mark.usefixtures("image")
+def test_with_a_root_of_its_own_everything_is_looked_for_in_that(folder: Path) -> None:
+    def codes(lines: str) -> list[str]:
+        text = '[listeners.https]\nlisten = "*:443"\n[apps.a]\nhosts = ["a"]\n' + lines
+        surroundings = Surroundings(PurePosixPath(folder), 0, {}, lambda name: f"/usr/bin/{name}")
+        try:
+            build(source.parse("cloister.toml", text), surroundings, check_files=True)
+        except ConfigError as error:
+            return [problem.code for problem in error.problems]
+        return []
+
+    rooted = ROOTED.format("")
+    assert codes(rooted + 'directory = "/opt/own"\ncommand = ["/opt/tool"]') == []
+    assert codes(rooted + 'directory = "opt/own"\ncommand = ["../tool"]') == []
+    assert codes(rooted + 'command = ["/opt/link"]') == []
+    assert codes(rooted + 'command = ["/usr/bin/env"]') == ["missing-file"]
+    assert codes(rooted + 'directory = "/usr"\ncommand = ["/opt/tool"]') == ["missing-file"]
+    assert codes(rooted + 'command = ["/opt/own"]') == ["wrong-file-type"]
+    assert codes(rooted + 'python = { app = "a:b", path = ["opt/own"] }') == []
+    assert codes(rooted + 'python = { app = "a:b", path = ["/usr"] }') == ["missing-file"]
+    assert codes(rooted + 'python = { app = "a:b", home = "/opt/none" }') == ["missing-file"]
+    # What is missing in a root is made in memory.
+    data = 'binds = [{ source = "app", destination = "/new/place" }]\n'
+    assert codes(rooted + data + 'command = ["/opt/tool"]') == []
+    bare = ROOTED.format(", automount = { language-deps = false }")
+    assert codes(bare + 'python = "a:b"') == ["missing-file"]
+    none = rooted.replace("image", "none")
+    assert codes(none + 'command = ["/opt/tool"]') == ["missing-file"]
+
+
+@pytest.mark.parametrize(
+    ("root", "code"),
+    [
+        ("/", "broad-directory"),
+        ("/etc", "broad-directory"),
+        ("/home/somebody", "broad-directory"),
+        ("/var/lib/cloister/x", "overlapping-directory"),
+        ("link", "broad-directory"),
+    ],
+)
+def test_a_root_that_shows_too_much(folder: Path, root: str, code: str) -> None:
+    (folder / "link").symlink_to("/etc")
+    text = f"""
+[cloister]
+state-directory = "/var/lib/cloister"
+[listeners.https]
+listen = "*:443"
+[apps.a]
+hosts = ["a"]
+command = ["/bin/sh"]
+isolation = {{ rootfs = "{root}" }}
+"""
+    surroundings = Surroundings(PurePosixPath(folder), 0, {}, lambda name: None)
+    with pytest.raises(ConfigError) as caught:
+        build(source.parse("cloister.toml", text), surroundings, check_files=True)
+    assert code in [problem.code for problem in caught.value.problems]

@@ -2,14 +2,16 @@
 
 import os
 import stat
+from pathlib import Path
 
-from cloister.config.files import is_folder, look_at
+from cloister.config.files import check_language, is_folder, look_at
 from cloister.config.lines import KeyPath
 from cloister.config.problems import Code
 from cloister.config.resolve import Report
+from cloister.config.roots import in_root
 from cloister.config.unit_dialect.resolve import parts
 from cloister.config.unit_dialect.syntax import UnitFile
-from cloister.model.app import App, CommandProgram
+from cloister.model.app import CommandProgram, PythonProgram
 from cloister.model.snapshot import Snapshot
 
 
@@ -22,21 +24,37 @@ def check(file: UnitFile, snapshot: Snapshot, report: Report) -> None:
         if rootfs is not None and not is_folder(root, (*path, "isolation", "rootfs"), report):
             continue
         if app.directory is not None:
-            is_folder(root + app.directory, (*path, "working_directory"), report)
+            is_folder(_seen(root, app.directory), (*path, "working_directory"), report)
         if isinstance(app.program, CommandProgram):
             if part.application.executable is not None:
-                _program(root + app.program.command[0], (*path, "executable"), report)
+                _program(_seen(root, app.program.command[0]), (*path, "executable"), report)
         else:
-            _python(app, root, path, report)
+            if root and not app.isolation.automount.language_dependencies:
+                deps: KeyPath = (*path, "isolation", "automount", "language_deps")
+                check_language(app.program, root, deps, "language_deps", report)
+            _python(app.program, root, path, report)
 
 
-def _python(app: App, root: str, path: KeyPath, report: Report) -> None:
-    assert not isinstance(app.program, CommandProgram)  # noqa: S101 - the caller has looked
-    for index, folder in enumerate(app.program.path):
-        is_folder(root + folder, (*path, "path", index), report)
-    home = app.program.home
-    if home is not None and is_folder(root + home, (*path, "home"), report):
-        _program(f"{root}{home}/bin/python", (*path, "home"), report)
+def _seen(root: str, path: str) -> str:
+    """The host's path of what an application with this root, or none, sees at ``path``."""
+    if not root:
+        return path
+    try:
+        return in_root(root, path) or root + path
+    except OSError:
+        return root + path  # whoever looks there says what is in the way
+
+
+def _python(program: PythonProgram, root: str, path: KeyPath, report: Report) -> None:
+    for index, folder in enumerate(program.path):
+        is_folder(_seen(root, folder), (*path, "path", index), report)
+    home = program.home
+    if home is None or not is_folder(_seen(root, home), (*path, "home"), report):
+        return
+    interpreter = f"{_seen(root, home)}/bin/python"
+    if not root or not Path(interpreter).is_symlink():
+        # A link in a root may lead to what is shown there of the host.
+        _program(_seen(root, f"{home}/bin/python"), (*path, "home"), report)
 
 
 def _program(path: str, where: KeyPath, report: Report) -> None:

@@ -6,7 +6,7 @@ a sentence of its own, so that whoever brings them learns what to use instead.
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag
+from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticKnownError
 
 from cloister.config import forms
@@ -251,6 +251,18 @@ class UnitFile(UnitTable):
     """The whole configuration. `cloister` and `door` are Cloister's own."""
 
     refused: ClassVar = refusals.ROOT
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nothing_to_refuse(cls, value: object) -> object:
+        """Without what is refused but empty: Unit's own first configuration has `routes`."""
+        if not isinstance(value, dict):
+            return value
+        return {
+            key: inner
+            for key, inner in value.items()
+            if not (key in ("routes", "upstreams") and inner in ([], {}))
+        }
 
     cloister: CloisterTable = setting("Cloister's places.", example="{}", default=CloisterTable())
     door: DoorTable = setting("Cloister's door.", example="{}", default=DoorTable())

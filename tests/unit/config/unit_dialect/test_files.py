@@ -70,3 +70,14 @@ def test_python(folder: Path) -> None:
     assert python(home="empty") == [("missing-file", "home")]
     assert python(path=["bin", "none"]) == [("missing-file", "path/1")]
     assert python(path="none") == [("missing-file", "path")]
+    # In a root its own folders count, and a link there may lead to the host's interpreter.
+    (folder / "root" / "app").mkdir()
+    (folder / "root" / "venv" / "bin").mkdir(parents=True)
+    (folder / "root" / "venv" / "bin" / "python").symlink_to("/usr/bin/python3")
+    rooted = {"rootfs": f"{folder}/root"}
+    assert python(path="/app", home="/venv", isolation=rooted) == []
+    assert python(path=str(folder), isolation=rooted) == [("missing-file", "path")]
+    bare = {**rooted, "automount": {"language_deps": False}}
+    assert python(path="/app", isolation=bare) == [
+        ("missing-file", "isolation/automount/language_deps")
+    ]
