@@ -94,7 +94,6 @@ def test_a_refused_change_changes_nothing(up: Up) -> None:
     assert up.apply(text + hosts).version == 2
 
 
-@pytest.mark.slow
 def test_versions_under_load_fail_nobody(up: Up) -> None:
     """Each change replaces the application, moves a name and opens or closes a listener."""
     up.write({}, keyed_app(up))
@@ -108,7 +107,9 @@ def test_versions_under_load_fail_nobody(up: Up) -> None:
         environment = f'environment = {{ NUMBER = "{number}" }}'
         up.write({}, spare + keyed_app(up, extra=environment))
         up.apply()
-        wait_until(lambda: up.app("keyed").pid not in {None, *pids}, what="another version")
+        wait_until(
+            lambda: up.app("keyed").pid not in {None, *pids}, what="another version", seconds=60
+        )
         up.wait_ready()
         pids.add(up.app("keyed").pid)
         clients.wait_progress(5)

@@ -232,6 +232,8 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
             await _as_target(reader, writer)
         finally:
             writer.close()
+            # What it has written may still be on its way out: a server that ends waits for it.
+            await writer.wait_closed()
 
 
 async def _as_target(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -284,9 +286,15 @@ async def serve_socket(listening: socket.socket) -> None:
     """Serves conversations on a listening socket until SIGTERM, and those under way to their
     ends."""
     stopped = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, stopped.set)
     server = await asyncio.start_server(serve, sock=listening, backlog=4096)
     await stopped.wait()
+    # A closed server refuses, with a failed assertion that nobody sees, a connection that was
+    # accepted in the same turn of the loop: `asyncio.base_events.Server._attach`. So first
+    # none is accepted any more, and one turn later all that were are known to the server.
+    loop.remove_reader(listening)
+    await asyncio.sleep(0)
     server.close()
     while others := asyncio.all_tasks() - {asyncio.current_task()}:
         await asyncio.wait(others)

@@ -140,7 +140,7 @@ class Up:
                 app.state == "ready" for app in status.apps if app.name in names or not names
             )
 
-        wait_until(ready, what="ready", seconds=30)
+        wait_until(ready, what="ready", seconds=60)
         return self.status()
 
     def status(self) -> DaemonStatus:
@@ -198,14 +198,32 @@ class Up:
         """Whatever the test did, nothing of it runs afterwards."""
         if self.process is None:
             return
-        family = self.family()
-        self.process.kill()
-        self.process.wait(10)
-        for one in family:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                one.kill()
-        wait_until(lambda: have_ended(family), what="the end of every process", seconds=30)
-        # One that was killed leaves its groups to the next one of its place, which never comes.
+        with contextlib.ExitStack() as stack:
+            stack.callback(self._clear_groups)
+            family = [*self.family(), *self._unseen_holders()]
+            self.process.kill()
+            self.process.wait(60)
+            for one in family:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    one.kill()
+            wait_until(lambda: have_ended(family), what="the end of every process", seconds=60)
+
+    def _unseen_holders(self) -> list[psutil.Process]:
+        """Holders that no look at a living supervisor's children has shown: what they keep
+        ends with them."""
+        found = []
+        for one in psutil.net_connections("unix"):
+            # Bound in a folder that is gone by now, and below this one.
+            if str(one.laddr).startswith(f"{self.runtime}/") and one.pid is not None:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process = psutil.Process(one.pid)
+                    if process.cmdline()[1:2] == ["hold"]:
+                        found.append(process)
+        return found
+
+    def _clear_groups(self) -> None:
+        """One that was killed leaves its groups, and who is in them, to the next one of its
+        place, which never comes."""
         groups = control_groups(Paths(str(self.runtime), str(self.state)))
         groups.clear()
         groups.close()
