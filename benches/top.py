@@ -30,7 +30,8 @@ from cloister.apps.supervisor import Supervisor
 from cloister.cells.cgroups.hierarchies import discover
 from cloister.control.api import application
 from cloister.control.server import ControlServer
-from cloister.model.snapshot import ControlOptions
+from cloister.model.listener import SocketOptions
+from cloister.sockets.plan import plan_socket
 
 
 class Many:
@@ -95,7 +96,7 @@ def _serve(loop: asyncio.AbstractEventLoop, many: Many, runtime: Path) -> None:
     async def run() -> None:
         api = application(cast("Supervisor", many), cast("RunningConfiguration", None))
         path = str(runtime / "control.sock")
-        ControlServer(path, api, Sink(), ControlOptions()).start()
+        ControlServer(plan_socket(path, SocketOptions(mode=0o600)), api, Sink()).start()
         await asyncio.Event().wait()
 
     loop.run_until_complete(run())

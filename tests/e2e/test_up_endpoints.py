@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import psutil
 import pytest
+from tests.support.processes import command_line
 from tests.support.up import Up, open_folder
 from tests.support.waiting import wait_until
 
@@ -165,7 +166,7 @@ def test_a_restart_loses_no_request(up: Up, kind: str, ready: str) -> None:
 def test_the_program_s_own_end_is_told(up: Up) -> None:
     serve(up, "port", "port = 4321")
     process = psutil.Process(up.app("plain").pid)
-    below = {one: one.cmdline() for one in process.children(recursive=True)}
+    below = {one: command_line(one) for one in process.children(recursive=True)}
     (program,) = [
         one
         for one, words in below.items()
@@ -184,7 +185,7 @@ def test_the_program_s_own_end_is_told(up: Up) -> None:
 def test_a_relay_that_dies_takes_the_program_along(up: Up) -> None:
     serve(up, "bind")
     process = psutil.Process(up.app("plain").pid)
-    relay = next(one for one in process.children(recursive=True) if "relay" in one.cmdline())
+    relay = next(one for one in process.children(recursive=True) if "relay" in command_line(one))
     relay.kill()
     wait_until(lambda: up.app("plain").restarts == 1, what="its restart", seconds=30)
     up.wait_ready()

@@ -13,6 +13,7 @@ from typing import cast
 
 import psutil
 import pytest
+from tests.support.processes import command_line
 from tests.support.up import SITES, Client, Up, open_folder
 from tests.support.waiting import wait_until
 
@@ -66,7 +67,7 @@ def test_the_status_tells_what_runs(up: Up) -> None:
     assert status.door.workers
     pids = {app.pid for app in status.apps} | {status.door.pid}
     children = psutil.Process(status.pid).children()
-    (holder,) = (child for child in children if "hold" in child.cmdline())
+    (holder,) = (child for child in children if "hold" in command_line(child))
     assert pids == {child.pid for child in children} - {holder.pid}
     one, two = status.apps
     assert (one.name, two.name) == ("one", "two")

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 
@@ -18,6 +19,14 @@ def looking_inside() -> Iterator[None]:
         if os.geteuid() == 0:
             raise
         pytest.skip("needs root: the program hides its descriptors and memory from its user")
+
+
+def command_line(process: psutil.Process) -> list[str]:
+    """Its command and arguments; empty where it has ended since it was listed."""
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:  # a zombie as well
+        return []
 
 
 def status_fields(pid: int) -> dict[str, str]:

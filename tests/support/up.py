@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from tests.support.processes import command_line
 from tests.support.waiting import wait_until
 
 from cloister.apps.status import AppStatus, DaemonStatus, DoorStatus
@@ -183,7 +184,7 @@ class Up:
         assert self.process is not None
         with contextlib.suppress(psutil.NoSuchProcess):
             for one in psutil.Process(self.process.pid).children():
-                if one not in self._holders and one.cmdline()[1:2] == ["hold"]:
+                if one not in self._holders and command_line(one)[1:2] == ["hold"]:
                     self._holders.append(one)
         return [one for one in self._holders if not have_ended([one])]
 
@@ -230,7 +231,7 @@ class Up:
 
     @property
     def port(self) -> int:
-        (listener,) = self.status().listeners
+        listener = self.status().listeners[0]
         return int(listener.address.rpartition(":")[2])
 
     @property

@@ -102,6 +102,10 @@ class ListenerStatus:
     active: int | None
     outcomes: dict[str, int]
     """How its ended connections ended."""
+    hosts_directory: str | None = None
+    """Where it looks for names that no application has."""
+    hashed: bool = False
+    """Whether that directory's folders are called by hashes."""
 
 
 @dataclass(frozen=True, slots=True)

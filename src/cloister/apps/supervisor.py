@@ -63,7 +63,7 @@ from cloister.model.app import App, CommandProgram, Endpoint, SelfSignedTls
 from cloister.model.errors import CloisterError, DoorError
 from cloister.model.isolation import HostIdentity
 from cloister.model.listener import Listener, SocketOptions
-from cloister.model.route import TargetRoute
+from cloister.model.route import ServerNameRoute, TargetRoute
 from cloister.model.snapshot import Snapshot
 from cloister.sockets.bind import BoundSocket
 
@@ -487,19 +487,24 @@ class Supervisor:
         counters = {
             (one.name, one.address): one for one in (statistics.listeners if statistics else ())
         }
-        routes = {listener.name: describe_route(listener) for listener in self._snapshot.listeners}
+        listeners = {listener.name: listener for listener in self._snapshot.listeners}
         found = []
         for endpoint in self._endpoints.listeners:
             address = str(endpoint.bound.address)
             one = counters.get((endpoint.listener, address))
+            listener = listeners[endpoint.listener]
+            route = listener.route
+            names = route if isinstance(route, ServerNameRoute) else ServerNameRoute()
             found.append(
                 ListenerStatus(
                     name=endpoint.listener,
                     address=address,
-                    route=routes[endpoint.listener],
+                    route=describe_route(listener),
                     accepted=one.accepted if one else None,
                     active=one.active if one else None,
                     outcomes=dict(one.outcomes) if one else {},
+                    hosts_directory=names.hosts_directory,
+                    hashed=names.hashed,
                 )
             )
         return tuple(found)

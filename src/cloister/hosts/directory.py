@@ -4,8 +4,9 @@ import os
 import pwd
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from cloister.hosts import lookup
@@ -72,6 +73,23 @@ class HostsDirectory:
         listening = listening_files()
         for path in sorted(self.path.iterdir()):
             yield self._entry(path.name, listening)
+
+    def some(self, limit: int) -> tuple[tuple[Host, ...], bool]:
+        """At most ``limit`` entries, in alphabetical order, and whether there are more: which
+        ones is then the file system's choice. For those who look often and at directories of
+        any size. Raises :class:`OSError` where this user may not look."""
+        with os.scandir(self.path) as found:
+            names = [one.name for one in islice(found, limit + 1)]
+        listening = listening_files()
+        hosts = []
+        for name in sorted(names[:limit]):
+            with suppress(FileNotFoundError):  # removed meanwhile
+                hosts.append(self._entry(name, listening))
+        return tuple(hosts), len(names) > limit
+
+    def protocols(self, host: Host, limit: int) -> tuple[str, ...]:
+        """The protocols that have a folder of their own in a host's, as it is called."""
+        return () if host.entry is None else lookup.protocols(self.path, host.entry, limit)
 
     def _entry(self, entry: str, listening: frozenset[tuple[int, int]]) -> Host:
         owner = _user_name((self.path / entry).lstat().st_uid)

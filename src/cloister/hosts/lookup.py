@@ -9,6 +9,7 @@ import os
 import stat
 from dataclasses import dataclass
 from enum import Enum
+from itertools import islice
 from pathlib import Path
 
 from cloister.hosts.hashed import hashed_name
@@ -123,6 +124,17 @@ def look_up_entry(root: Path, entry: str, *, shared: bool) -> Answer:
     if shared and owner not in {0, root.stat().st_uid}:
         return Answer(entry, None, _no_right(owner), ())
     return _answer(root, entry, b"", ())
+
+
+def protocols(root: Path, entry: str, limit: int) -> tuple[str, ...]:
+    """The names of the folders for single protocols in an entry, as they are escaped there; at
+    most ``limit``, in no order that means anything."""
+    try:
+        place = _folder(_walk(root, _folder(_walk(root, (), entry)), PROTOCOLS))
+        with os.scandir(root.joinpath(*place)) as found:
+            return tuple(sorted(one.name for one in islice(found, limit)))
+    except (RefusedError, OSError):
+        return ()
 
 
 def _no_right(uid: int) -> str:

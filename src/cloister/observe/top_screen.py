@@ -10,8 +10,12 @@ from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widgets import Footer, Input, Static
 
+from cloister.apps.status import DaemonStatus
 from cloister.model.errors import CloisterError
-from cloister.observe.rates import ORDERS, ListenerRow, Observation, View, ordered, size
+from cloister.observe.rates import ORDERS, Observation, View, ordered, size
+from cloister.observe.routes import Way, WayReader
+from cloister.observe.routes import rows as rows_of
+from cloister.observe.top_routes import door_text
 from cloister.observe.top_table import AppTable
 
 SHARE = 0.025
@@ -49,10 +53,15 @@ class TopApp(App[None]):
         Binding("escape", "clear_filter", show=False),
     ]
 
-    def __init__(self, look: Look, *, interval: float, order: str) -> None:
-        """``look`` blocks; it is called in a thread, one call at a time."""
+    def __init__(
+        self, look: Look, *, status: Callable[[], DaemonStatus], interval: float, order: str
+    ) -> None:
+        """``look`` and ``status`` block; they are called in a thread, one call at a time.
+        ``status`` is asked for routes, while somebody looks at them."""
         super().__init__()
         self._look = look
+        self._ways = WayReader(status)
+        self._routes: tuple[Way, ...] = ()
         self._interval = interval
         self._order = order
         self._backwards = False
@@ -89,6 +98,8 @@ class TopApp(App[None]):
             if not self._paused:
                 try:
                     self._view = await asyncio.to_thread(self._look, self._observation)
+                    if self._door.display:
+                        self._routes = await asyncio.to_thread(self._ways.read, self._view)
                     self._failure = None
                 except CloisterError as error:
                     self._failure = str(error)
@@ -107,7 +118,10 @@ class TopApp(App[None]):
         rows = [row for row in view.rows if self._filter in row.name]
         rows = ordered(rows, self._order, backwards=self._backwards)
         self._table.show(rows, self._observation.history, self._order)
-        self._door.update(_door(view.listeners))
+        if self._door.display:
+            known = {row.name: row for row in view.rows}
+            routes = rows_of(self._routes, known, view.listeners)
+            self._door.update(door_text(view.listeners, routes))
 
     def _summary(self, view: View | None) -> Text:
         text = Text()
@@ -159,8 +173,9 @@ class TopApp(App[None]):
         self._show()
 
     def action_door(self) -> None:
-        """Show or hide the door's listeners."""
+        """Show or hide the door's listeners and routes; these come with the next look."""
         self._door.display = not self._door.display
+        self._show()
 
     def action_filter(self) -> None:
         """Ask for a part of names."""
@@ -181,15 +196,3 @@ class TopApp(App[None]):
         """It is complete."""
         self._field.display = False
         self._table.focus()
-
-
-def _door(listeners: tuple[ListenerRow, ...]) -> Text:
-    text = Text()
-    heading = (
-        f"{'LISTENER':<16} {'ADDRESS':<32} {'OPEN':>7} {'CONN/s':>8} {'REFUSED/s':>9} {'ALL':>10}"
-    )
-    text.append(heading, "bold")
-    for one in listeners:
-        line = f"{one.name:<16} {one.address:<32} {one.active:>7} {one.connections:>8.1f} "
-        text.append(f"\n{line}{one.refusals:>9.1f} {one.accepted:>10}")
-    return text

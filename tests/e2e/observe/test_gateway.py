@@ -18,6 +18,7 @@ import psutil
 import pytest
 from tests.support import packages
 from tests.support.metrics_apps import CHUNKED, GOOD, HOSTILE, PROXIED
+from tests.support.processes import command_line
 from tests.support.prometheus import promtool, samples
 from tests.support.up import Client, Up, open_folder
 from tests.support.waiting import wait_until
@@ -194,7 +195,7 @@ def test_two_gigabytes_cost_the_gateway_no_memory(running: Running) -> None:
 def gateway_processes(running: Running) -> list[psutil.Process]:
     assert running.up.process is not None
     children = psutil.Process(running.up.process.pid).children()
-    return [child for child in children if "cloister.observe.gateway" in child.cmdline()]
+    return [child for child in children if "cloister.observe.gateway" in command_line(child)]
 
 
 def test_cloisters_own_metrics_and_how_applications_answered(running: Running) -> None:

@@ -1,9 +1,11 @@
 """`cloister top` against the kernel's own counters, under load, and on a real terminal."""
 
+import contextlib
 import json
 import os
 import pty
 import select
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +14,7 @@ from typing import Any
 
 import psutil
 import pytest
+from tests.support.hello import Hello
 from tests.support.up import ASGI, Client, Up, open_folder
 from tests.support.waiting import Deadline, wait_until
 
@@ -34,6 +37,21 @@ while True:
 """
 
 
+GREEDY = """
+import select, socket
+listening = socket.socket(fileno=3)
+while True:
+    select.select([listening], [], [])
+    try:
+        connection, _ = listening.accept()
+    except BlockingIOError:
+        continue
+    taken = []
+    while connection.recv(4096):  # whoever comes and says something has it take all there is
+        while True:
+            taken.append(bytearray(b"x" * 1048576))
+"""
+MEMORY = 64 * 1024 * 1024
 LIMITS = "limits = { cpu-max = 0.1, required = false }\n"
 
 
@@ -42,8 +60,14 @@ def up() -> Iterator[Up]:
     with open_folder() as folder:
         running = Up(folder)
         line = json.dumps(["/usr/bin/python3", "-c", BUSY])
+        greedy = json.dumps(["/usr/bin/python3", "-c", GREEDY])
         running.write(
-            {"calm": ASGI}, f'[apps.busy]\ncommand = {line}\nhosts = ["busy.example"]\n{LIMITS}'
+            {"calm": ASGI},
+            f'[apps.busy]\ncommand = {line}\nhosts = ["busy.example"]\n{LIMITS}'
+            f'[apps.greedy]\ncommand = {greedy}\nhosts = ["greedy.example"]\n'
+            f'limits = {{ memory = "64M", required = false }}\n'
+            f'[listeners.aside]\nlisten = "unix:{folder}/aside.sock"\n'
+            f'route = {{ target = "unix:{folder}/elsewhere.sock" }}\n',
         )
         running.start("--log-format", "json")
         try:
@@ -144,11 +168,79 @@ def test_connections_and_bytes_are_those_of_the_connection_log(up: Up) -> None:
 
 
 def test_the_busiest_is_first_in_the_table(up: Up) -> None:
-    heading, first, second = top(up, "--interval", "0.5").splitlines()
+    heading, first, *others = top(up, "--interval", "0.5").splitlines()
     assert heading.split()[:4] == ["APP", "STATE", "CPU%", "THR%"]
     assert first.split()[:2] == ["busy", "ready"]
-    assert second.split()[:2] == ["calm", "ready"]
+    assert {line.split()[0] for line in others} == {"calm", "greedy"}
     assert top(up, "--interval", "0.1", "--sort", "name").splitlines()[1].startswith("busy ")
+
+
+def test_routes_are_counted_as_the_door_counts(up: Up) -> None:
+    for _ in range(3):
+        Client(up, "calm.example").get()
+    with pytest.raises(OSError):  # noqa: PT011 - nobody is there, and the door says so by an end
+        aside(up)
+    view = json.loads(top(up, "--json", "--interval", "0.1"))
+    found = {
+        (one["way"]["listener"], one["way"]["target"], *one["way"]["hosts"]): one
+        for one in view["routes"]
+    }
+    calm = found["https", "app calm", "calm.example", "*.calm.example"]
+    status = up.status()
+    traffic = up.app("calm").traffic
+    assert traffic is not None
+    assert calm["accepted"] == traffic.accepted >= 3
+    assert ("https", "app busy", "busy.example") in found
+    # A way that leads to no application has its listener's numbers.
+    other = found["aside", f"to unix:{up.folder}/elsewhere.sock"]
+    (listener,) = [one for one in status.listeners if one.name == "aside"]
+    assert other["accepted"] == listener.accepted == 1
+    assert other["received"] is None
+    table = top(up, "--routes", "--interval", "0.1").splitlines()
+    assert table[0].split() == ["LISTENER", "NAMES", "TO", "OPEN", "CONN/s", "ALL", "IN/s", "OUT/s"]
+    assert any("calm.example, *.calm.example" in line and "app calm" in line for line in table)
+
+
+def aside(up: Up) -> None:
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(60)
+        client.connect(f"{up.folder}/aside.sock")
+        client.sendall(b"x")
+        if not client.recv(1):
+            raise ConnectionResetError
+
+
+def test_a_kill_for_lack_of_memory_is_the_kernels_and_shown(up: Up) -> None:
+    resources = up.app("greedy").resources
+    assert resources is not None
+    (limit,) = [one for one in resources.limits if one.name == "memory"]
+    if not limit.in_force:
+        pytest.skip(f"memory is not in force here: {limit.detail}")
+    for name in ("memory.events", "memory.oom_control"):
+        with contextlib.suppress(pytest.skip.Exception):
+            file = group_file(up, "greedy", name)
+            break
+    else:
+        pytest.skip("no control group here counts kills for lack of memory")
+    if "oom_kill " not in file.read_text():
+        pytest.skip("this kernel does not count kills for lack of memory")
+    assert rows(up)["greedy"]["usage"]["oom_kills"] == 0
+    restarts = up.app("greedy").restarts
+    with socket.create_connection(("127.0.0.1", up.port), 60) as client:
+        client.settimeout(60)
+        client.sendall(Hello(b"greedy.example").records())
+        with contextlib.suppress(OSError):
+            while client.recv(4096):
+                pass
+    wait_until(lambda: up.app("greedy").restarts > restarts, what="the restart", seconds=60)
+    up.wait_ready()
+    found = rows(up)["greedy"]
+    assert found["usage"]["oom_kills"] == field(file, "oom_kill") >= 1
+    assert found["restarts"] == restarts + 1
+    assert found["usage"]["memory_bytes"] <= MEMORY
+    heading, first, *_ = top(up, "--interval", "0.1", "--sort", "oom").splitlines()
+    shown = dict(zip(heading.split(), first.split(), strict=False))
+    assert (shown["APP"], int(shown["OOM"])) == ("greedy", found["usage"]["oom_kills"])
 
 
 def test_on_a_terminal_it_shows_and_ends_with_q(up: Up) -> None:

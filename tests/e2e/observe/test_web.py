@@ -1,9 +1,12 @@
 """The status page in a real browser, before a real supervisor."""
 
+import contextlib
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -17,19 +20,39 @@ from tests.support.waiting import wait_until
 def up() -> Iterator[Up]:
     with open_folder() as folder:
         running = Up(folder)
-        running.write(SITES)
+        tenants = folder / "hosts"
+        listener = f'listen = "127.0.0.1:0"\nroute = {{ hosts = "{tenants}" }}\n'
+        running.write(SITES, f"[listeners.tenants]\n{listener}")
+        stack = ExitStack()
+        for place in TENANTS:
+            (tenants / place).parent.mkdir(parents=True, exist_ok=True)
+            with contextlib.chdir((tenants / place).parent):
+                one = stack.enter_context(socket.socket(socket.AF_UNIX))
+                one.bind((tenants / place).name)
+                one.listen()
+        (tenants / "nobody.example").mkdir()
         running.start("--log-format", "json")
         try:
             running.wait_ready()
             yield running
         finally:
             running.close()
+            stack.close()
 
 
 @pytest.fixture(scope="module")
 def page() -> Iterator[Browser]:
     with browser() as found:
         yield found
+
+
+TENANTS = (
+    *("*.shop.example/tls-socket", "_default/tls-socket", "one.example/tls-socket"),
+    *("taken.example/handoff-socket", "acme.example/tls-socket"),
+    "acme.example/alpn/acme-tls%2F1/tls-socket",
+    *(f"tenant{number:02}.example/tls-socket" for number in range(20)),
+)
+"""Sockets of a hosts directory that somebody listens on."""
 
 
 class Web:
@@ -84,6 +107,37 @@ def test_listeners_hosts_applications_and_findings(up: Up, page: Browser, tmp_pa
         }
 
 
+def test_names_of_a_hosts_directory(up: Up, page: Browser) -> None:
+    with Web(up) as web:
+        enter(page, web)
+        card = "[...document.querySelectorAll('#routes .card')].find("
+        card += "one => one.querySelector('h3').innerText == 'tenants')"
+        text = page.run(f"{card}.innerText")
+        for wanted in (
+            *(str(up.folder / "hosts"), "*.shop.example", "_default", "acme.example"),
+            *("tls-socket", "alpn/acme-tls%2F1", "nobody has made the socket yet"),
+        ):
+            assert wanted in text, wanted
+        # An application comes first, and is one click away.
+        assert page.run(f"{card}.querySelector('a[href=\"#app-one\"]') != null")
+        assert "tenant19.example" not in text
+        # By keyboard: the names behind the fold, which stay when the page is exchanged beneath.
+        page.run(f"{card}.querySelector('summary').focus()")
+        page.press("Enter")
+        page.until(f"{card}.innerText.includes('tenant19.example')")
+        shown = page.run("document.getElementById('live').innerText")
+        page.until(f"document.getElementById('live').innerText != {shown!r}")
+        # One more name is a change of this very part.
+        (up.folder / "hosts" / "another.example").mkdir()
+        page.until(f"{card}.innerText.includes('another.example')")
+        assert "tenant19.example" in page.run(f"{card}.innerText")
+        assert page.run("document.activeElement.tagName") == "SUMMARY"
+        assert "taken.example" in page.run(f"{card}.innerText")
+        assert "handoff-socket" in page.run(f"{card}.innerText")
+        assert page.run("document.documentElement.scrollWidth <= innerWidth")
+        assert page.complaints() == []
+
+
 def test_rates_are_live(up: Up, page: Browser) -> None:
     with Web(up) as web:
         enter(page, web)
@@ -134,8 +188,14 @@ def test_without_script(up: Up, page: Browser) -> None:
                 seconds=60,
             )
             text = page.run("document.body.innerText")
-            for wanted in ("one.example", "Applications", "seccomp"):
+            for wanted in ("one.example", "Applications", "seccomp", "acme.example"):
                 assert wanted in text, wanted
+            # What is folded is there all the same, and opens without script.
+            folded = "document.querySelector('#routes details')"
+            assert "tenant19.example" in page.run(f"{folded}.textContent")
+            page.run(f"{folded}.querySelector('summary').focus()")
+            page.press("Enter")
+            wait_until(lambda: page.run(f"{folded}.open"), what="the names", seconds=60)
             assert page.run("getComputedStyle(document.querySelector('.filter')).display") == "none"
         finally:
             page.script(enabled=True)

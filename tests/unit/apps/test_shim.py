@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from tests.support.processes import command_line
 from tests.support.waiting import wait_until
 
 from cloister.apps import shim
@@ -149,7 +150,7 @@ def test_the_signal_that_ends_the_program_ends_the_shim(scene: Callable[..., Sce
     one = scene()
     wait_for(one, "relay runs")
     children = psutil.Process(one.process.pid).children()
-    (program,) = [child for child in children if "relay" not in " ".join(child.cmdline()[:2])]
+    (program,) = [child for child in children if "relay" not in " ".join(command_line(child)[:2])]
     program.kill()
     assert one.process.wait(30) == -signal.SIGKILL
 

@@ -1,11 +1,14 @@
 """The screen, driven as a person would."""
 
 import asyncio
+import dataclasses
 
+from tests.support.status import BLOG, STATUS
 from textual.pilot import Pilot
 from textual.widgets import Static
 
 from cloister.apps.brief import AppBrief, Brief, ListenerBrief
+from cloister.apps.status import DaemonStatus
 from cloister.model.errors import DaemonUnreachableError
 from cloister.observe.rates import Observation, View
 from cloister.observe.top_screen import TopApp
@@ -21,6 +24,7 @@ class Machine:
         self.count = count
         self.looks = 0
         self.gone = False
+        self.asked = 0
 
     def look(self, observation: Observation) -> View:
         if self.gone:
@@ -37,6 +41,14 @@ class Machine:
         }
         return observation.add(Brief(float(self.looks), (1,), "ready", (listener,), apps), usage)
 
+    def status(self) -> DaemonStatus:
+        self.asked += 1
+        apps = tuple(
+            dataclasses.replace(BLOG, name=f"app-{n}", hosts=(f"{n}.example",))
+            for n in range(self.count)
+        )
+        return dataclasses.replace(STATUS, apps=apps, listeners=STATUS.listeners[:1])
+
 
 def lines(app: TopApp) -> list[str]:
     table = app.query_one(AppTable)
@@ -51,7 +63,7 @@ async def until(pilot: Pilot[None], condition: object) -> None:
 
 def drive(machine: Machine, steps: object) -> None:
     async def run() -> None:
-        app = TopApp(machine.look, interval=0.1, order="cpu")
+        app = TopApp(machine.look, status=machine.status, interval=0.1, order="cpu")
         async with app.run_test(size=(140, 20)) as pilot:
             await until(pilot, lambda: len(app._observation.history) == machine.count)
             await until(pilot, lambda: "app-" in lines(app)[1])
@@ -101,18 +113,27 @@ def test_a_filter_and_its_end() -> None:
     drive(Machine(), steps)
 
 
-def test_the_doors_listeners_and_the_sums() -> None:
+def test_the_doors_listeners_and_routes_and_the_sums() -> None:
+    machine = Machine()
+
     async def steps(app: TopApp, pilot: Pilot[None]) -> None:
         door = app.query_one("#door", Static)
         assert not door.display
         await pilot.press("d")
         await until(pilot, lambda: door.display)
-        assert "[::]:443" in str(door.render())
+        await until(pilot, lambda: "[::]:443" in str(door.render()))
+        await until(pilot, lambda: "7.example" in str(door.render()))
+        (line,) = [one for one in str(door.render()).splitlines() if " 7.example " in one]
+        assert line.split()[:5] == ["https", "7.example", "app", "app-7", "7"]
+        # Ways are asked for once, and not at every look.
+        looks, asked = machine.looks, machine.asked
+        await until(pilot, lambda: machine.looks > looks)
+        assert machine.asked == asked == 1
         summary = str(app.query_one("#summary", Static).render())
         assert "apps 50/50 ready" in summary
         assert "7.0 conn/s" in summary
 
-    drive(Machine(), steps)
+    drive(machine, steps)
 
 
 def test_a_supervisor_that_goes_is_said_and_what_was_seen_stays() -> None:

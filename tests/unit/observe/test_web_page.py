@@ -3,12 +3,14 @@
 import dataclasses
 import html.parser
 import re
+from typing import Any
 
 from tests.support.status import BLOG, STATUS
 
 from cloister.apps.brief import AppBrief, Brief, ListenerBrief
 from cloister.apps.status import Failure
 from cloister.model.finding import Diagnosis, Finding, Outcome
+from cloister.observe.host_names import HostName, HostNames
 from cloister.observe.rates import Observation, View
 from cloister.observe.usage import Usage
 from cloister.observe.web.page import Page, policy, render
@@ -72,6 +74,58 @@ def test_whatever_stands_in_a_name_is_text() -> None:
     handlers = [name for _, given in elements for name in given if name.startswith("on")]
     assert handlers == []
     assert text.count("&lt;script&gt;alert(1)&lt;/script&gt;") > 12
+
+
+def with_hosts(*names: HostName, **changes: Any) -> str:
+    listener = dataclasses.replace(STATUS.listeners[0], hosts_directory="/srv/hosts")
+    status = dataclasses.replace(STATUS, listeners=(listener,))
+    found = HostNames(names, **changes)
+    text = page(status=status, hosts={("/srv/hosts", False): found})
+    return text.partition('id="routes"')[2].partition("</section>")[0]
+
+
+def name(number: int, **changes: Any) -> HostName:
+    host = HostName(f"n{number}.example", ("tls-socket",), "alice", "serving", None)
+    return dataclasses.replace(host, **changes)
+
+
+def test_a_hosts_directory_shows_its_names() -> None:
+    text = with_hosts(
+        name(1, targets=("tls-socket", "alpn/acme-tls%2F1")),
+        name(2, targets=(), state="refused", problem="nobody has made the socket yet"),
+        name(3, name="blog.example"),
+    )
+    assert "<code>tls-socket</code>, <code>alpn/acme-tls%2F1</code>" in text
+    assert "of alice" in text
+    assert "nobody has made the socket yet" in text
+    # The application that has the name comes before the folder, as in the door.
+    assert '<a href="#app-shop">shop</a>, before this folder' in text
+    assert "<details" not in text
+
+
+def test_many_names_are_behind_one_click_and_too_many_are_said() -> None:
+    text = with_hosts(*(name(number) for number in range(40)), more=True)
+    shown, _, behind = text.partition("<details")
+    assert (shown.count("n11.example"), shown.count("n12.example")) == (1, 0)
+    assert "28 more names, and others" in behind
+    assert behind.count("n39.example") == 1
+    assert "beyond the first 40" in behind
+
+
+def test_a_hosts_directory_that_cannot_be_looked_at_is_said() -> None:
+    assert "Permission denied" in with_hosts(problem="/srv/hosts: Permission denied")
+    assert "no names" in with_hosts()
+    listener = dataclasses.replace(STATUS.listeners[0], hosts_directory="/srv/hosts")
+    status = dataclasses.replace(STATUS, listeners=(listener,))
+    assert "not looked at yet" in page(status=status)
+
+
+def test_names_of_a_hosts_directory_are_text() -> None:
+    text = with_hosts(HostName(EVIL, (EVIL,), EVIL, EVIL, EVIL), problem=None)
+    assert {tag for tag, _ in Elements(text).found} <= {
+        *("h2", "div", "article", "header", "h3", "p", "code", "ul", "li", "span", "a")
+    }
+    assert EVIL not in with_hosts(problem=EVIL)
 
 
 def test_nothing_comes_from_elsewhere() -> None:

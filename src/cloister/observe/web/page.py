@@ -8,16 +8,19 @@ import base64
 import hashlib
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from html import escape
 from pathlib import Path
 
 from cloister.apps.status import AppStatus, DaemonStatus, DoorStatus
 from cloister.model.finding import Diagnosis
+from cloister.observe.host_names import HostName, HostNames, Place
 from cloister.observe.rates import ListenerRow, Row, View, size
 
 _FOLDER = Path(__file__).parent
+_AT_ONCE = 12
+"""Names of a hosts directory that are seen without a click."""
 SPARK = 60
 """Values of a sparkline."""
 
@@ -36,6 +39,8 @@ class Page:
     """What doctor found; ``None`` before it has looked."""
     now: float
     """Seconds since 1970-01-01 UTC."""
+    hosts: Mapping[Place, HostNames] = field(default_factory=dict)
+    """What is in the hosts directories."""
 
 
 @cache
@@ -159,7 +164,10 @@ def _spark(values: Sequence[float], label: str) -> str:
 
 
 def _badge(state: str) -> str:
-    kind = {"ready": "good", "failed": "bad", "backoff": "bad"}.get(state, "wait")
+    kind = {
+        **dict.fromkeys(("ready", "serving"), "good"),
+        **dict.fromkeys(("failed", "backoff", "refused"), "bad"),
+    }.get(state, "wait")
     return f'<span class="state {kind}">{escape(state)}</span>'
 
 
@@ -198,13 +206,19 @@ def _routes(page: Page) -> str:
     rows = {(one.name, one.address): one for one in page.view.listeners}
     by_name = [app for app in page.status.apps if app.hosts]
     listeners: dict[tuple[str, str], list[str]] = {}
+    directories: dict[str, Place] = {}
     for one in page.status.listeners:
         listeners.setdefault((one.name, one.route), []).append(one.address)
+        if one.hosts_directory is not None:
+            directories[one.name] = (one.hosts_directory, one.hashed)
     cards = []
-    for (name, route), addresses in listeners.items():
+    for number, ((name, route), addresses) in enumerate(listeners.items()):
         places = "".join(f"<p><code>{escape(address)}</code></p>" for address in addresses)
         known = [row for address in addresses if (row := rows.get((name, address)))]
         hosts = _hosts(by_name) if route.startswith("by server name") else ""
+        if name in directories:
+            known_names = page.hosts.get(directories[name])
+            hosts += _directory(directories[name][0], known_names, by_name, number)
         cards.append(
             f'<article class="card"><header><h3>{escape(name)}</h3>{places}'
             f"<p>{escape(route)}</p></header>{_listener_numbers(known)}{hosts}</article>"
@@ -232,6 +246,44 @@ def _hosts(apps: Iterable[AppStatus]) -> str:
         for host in app.hosts
     ]
     return f'<ul class="hosts">{"".join(items)}</ul>'
+
+
+def _directory(path: str, found: HostNames | None, apps: Sequence[AppStatus], number: int) -> str:
+    """The names of a hosts directory; the first ones at once, the others on demand."""
+    head = f'<p class="calm">in <code>{escape(path)}</code></p>'
+    if found is None:
+        return f'{head}<p class="calm">not looked at yet</p>'
+    if found.problem is not None:
+        return f'{head}<p class="problem">{escape(found.problem)}</p>'
+    if not found.names:
+        return f'{head}<p class="calm">no names</p>'
+    taken = {host: app for app in apps for host in app.hosts}
+    items = [_host_name(one, taken.get(one.name)) for one in found.names]
+    more = "".join(items[_AT_ONCE:])
+    if found.more:
+        more += f'<li class="calm">and more, beyond the first {len(items)}</li>'
+    shown = f'<ul class="hosts">{"".join(items[:_AT_ONCE])}</ul>'
+    if not more:
+        return head + shown
+    count = f"{len(items) - _AT_ONCE} more names{', and others' if found.more else ''}"
+    return (
+        f'{head}{shown}<details id="names-{number}"><summary>{count}</summary>'
+        f'<ul class="hosts">{more}</ul></details>'
+    )
+
+
+def _host_name(one: HostName, app: AppStatus | None) -> str:
+    """A name, what stands behind it, and whose it is. An application has a name before any
+    directory does."""
+    name = f'<li><span class="host mono">{escape(one.name)}</span><span class="arrow" '
+    name += 'aria-label="to">→</span>'
+    if app is not None:
+        way = f'<a href="#app-{escape(app.name)}">{escape(app.name)}</a>, before this folder'
+        return f"{name}{way}{_badge(app.state)}</li>"
+    targets = ", ".join(f"<code>{escape(target)}</code>" for target in one.targets) or "nothing"
+    owner = f' <span class="calm">of {escape(one.owner)}</span>' if one.owner else ""
+    problem = f'<span class="problem">{escape(one.problem)}</span>' if one.problem else ""
+    return f"{name}<span>{targets}{owner}</span>{problem}{_badge(one.state)}</li>"
 
 
 _HEADINGS = (

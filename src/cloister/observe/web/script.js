@@ -14,7 +14,9 @@
 
   const exchange = (fresh) => {
     const open = new Set([...document.querySelectorAll("details[open]")].map((one) => one.id));
-    const focused = document.activeElement && document.activeElement.id;
+    // What has no id of its own is the summary of what has one.
+    const active = document.activeElement;
+    const focused = active && (active.id || (active.parentElement && active.parentElement.id));
     for (const id of parts) {
       const old = document.getElementById(id);
       const next = fresh.getElementById(id);
@@ -26,7 +28,8 @@
     }
     if (focused && document.activeElement === document.body) {
       const one = document.getElementById(focused);
-      if (one) one.focus({ preventScroll: true });
+      const place = one && one.tagName === "DETAILS" ? one.querySelector("summary") : one;
+      if (place) place.focus({ preventScroll: true });
     }
     filter();
   };

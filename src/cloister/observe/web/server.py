@@ -17,12 +17,15 @@ from http.cookies import CookieError, SimpleCookie
 from cloister.apps.status import DaemonStatus
 from cloister.model.errors import CloisterError
 from cloister.model.finding import Diagnosis
+from cloister.observe.host_names import HostNames, Place, look, places
 from cloister.observe.http_server import HttpServer, Request, Response, plain
 from cloister.observe.rates import HISTORY, Observation, View
 from cloister.observe.web.page import Page, policy, render
 
 FRESH = 1.5
 """Seconds for which a look serves every request."""
+HOSTS_PAUSE = 10.0
+"""Seconds between two looks at the hosts directories."""
 DOCTOR_PAUSE = 30.0
 """Seconds between two rounds of doctor, while somebody looks."""
 
@@ -59,6 +62,8 @@ class Watcher:
         }
         self._lock = asyncio.Lock()
         self._newest: tuple[float, DaemonStatus, View] | None = None
+        self._hosts: dict[Place, HostNames] = {}
+        self._hosts_seen = -HOSTS_PAUSE
         self._diagnoses: tuple[Diagnosis, ...] | None = None
         self._examined = -DOCTOR_PAUSE
         self._examining: asyncio.Task[None] | None = None
@@ -74,6 +79,7 @@ class Watcher:
                     await asyncio.sleep(0.3)
                     view = await asyncio.to_thread(self._look, self._observation)
                 status = await asyncio.to_thread(self._status)
+                await self._see_hosts(places(status.listeners), now)
                 self._newest = (now, status, view)
                 self._note(view)
             if now - self._examined > DOCTOR_PAUSE and self._examining is None:
@@ -86,7 +92,14 @@ class Watcher:
             totals=self._totals,
             diagnoses=self._diagnoses,
             now=time.time(),
+            hosts=self._hosts,
         )
+
+    async def _see_hosts(self, wanted: frozenset[Place], now: float) -> None:
+        if self._hosts.keys() == wanted and now - self._hosts_seen < HOSTS_PAUSE:
+            return
+        self._hosts = {place: await asyncio.to_thread(look, place) for place in sorted(wanted)}
+        self._hosts_seen = now
 
     def _note(self, view: View) -> None:
         self._totals["connections"].append(sum(one.connections for one in view.listeners))
