@@ -27,14 +27,22 @@ from tests.support.broken import (
     cure,
     examine,
 )
+from tests.support.namespaces import NamesNamespace
 from tests.support.nginx_front import Nginx
 from tests.support.packages import need
 from tests.support.waiting import wait_until
 
 from cloister.diagnose.nginx.config import read
 from cloister.diagnose.probes.host import HostProbes
-from cloister.diagnose.target import Target
+from cloister.diagnose.target import Target, parse
 
+_ON_A_PORT = """
+import socket
+listening = socket.create_server(("127.0.0.1", 8000))
+print("ready", flush=True)
+while True:
+    listening.accept()[0].close()
+"""
 Who = subprocess.Popen[str] | str
 
 
@@ -283,6 +291,35 @@ class Faults:
         self.corner.serve(path, umask="000")
         target = self._front(f"proxy_pass https://unix:{path};")
         return Planted(["tls-to-plain"], target, self._worker)
+
+    def plain_to_tls(self) -> Planted:
+        path = self.path()
+        serve(self.corner, path, "ssl", name="secret")
+        target = self._front(f"proxy_pass http://unix:{path};")
+        return Planted(["plain-to-tls"], target, self._worker)
+
+    def edited_into_what_nginx_refuses(self) -> Planted:
+        """Its reload goes on with the old configuration, as if nothing had been changed."""
+        path = self.path()
+        self.corner.serve(path, umask="000")
+        good = f"proxy_pass http://unix:{path};"
+        file = self._front(good).line
+        assert file is not None
+        site = Path(file.file)
+        site.write_text(site.read_text().replace(good, f"proxy_pass unix:{path};"))
+        with HostProbes() as probes:
+            (target,) = read(str(site), probes.read).targets
+        return Planted(["nginx-syntax"], target, self._worker)
+
+    def misspelt_name(self) -> Planted:
+        inside = self.stack.enter_context(NamesNamespace(self.corner.folder / "etc"))
+        inside.write_hosts("127.0.0.1 localhost\n127.0.0.1 backend.internal.test\n")
+        self.stack.enter_context(inside.dns())
+        before = inside.command([], folder=Path("/"))
+        command = [sys.executable, "-I", "-S", "-c", _ON_A_PORT]
+        self.corner.start(*command, uid=SERVER_UID, gid=SERVER_GID, before=before, ready=True)
+        who = self.corner.asker(before=before)
+        return Planted(["unknown-name"], parse("backand.internal.test:8000"), who)
 
     def uri_without_colon(self) -> Planted:
         path = self.path()
