@@ -1,8 +1,9 @@
-"""How long `cloister doctor` takes on a healthy host: ``python -m benches.doctor [APPS]``.
+"""How long `cloister doctor` takes on a healthy host: ``python -m benches.doctor [APPS
+[RUNS]]``.
 
 Makes as many applications' sockets as asked for, as the supervisor would, and has the command
-look at all of them, in a process of its own. Prints the medians of seven runs: seconds, and
-seconds of processor time, which a busy machine does not make longer.
+look at all of them, in a process of its own. Prints the medians of the runs, seven unless told:
+seconds, and seconds of processor time, which a busy machine does not make longer.
 """
 
 import contextlib
@@ -21,10 +22,8 @@ from cloister.model.isolation import HostIdentity
 from cloister.sockets.bind import bind_planned
 from cloister.sockets.plan import plan_app
 
-RUNS = 7
 
-
-def measure(count: int) -> tuple[float, float]:
+def measure(count: int, runs: int) -> tuple[float, float]:
     with tempfile.TemporaryDirectory(dir="/var/tmp") as name, contextlib.ExitStack() as stack:
         folder = Path(name)
         folder.chmod(0o755)
@@ -43,21 +42,23 @@ def measure(count: int) -> tuple[float, float]:
             for directory in plan.directories:
                 place = Path(directory.path)
                 place.mkdir(parents=True, exist_ok=True)
-                os.chown(place, -1, -1 if directory.group is None else directory.group)
+                os.chown(place, -1, -1 if directory.group is None else int(directory.group))
                 place.chmod(directory.mode)
             stack.callback(bind_planned(plan).close)
         command = [sys.executable, "-m", "cloister", "doctor", "--json", "--config", str(config)]
-        took = [_once(command, count, folder) for _ in range(RUNS)]
+        took = [_once(command, count, folder) for _ in range(runs)]
     return statistics.median(one[0] for one in took), statistics.median(one[1] for one in took)
 
 
 def _once(command: list[str], count: int, folder: Path) -> tuple[float, float]:
     begin, used = time.perf_counter(), _processor()
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=folder)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
     took = time.perf_counter() - begin, _processor() - used
-    diagnoses = json.loads(done.stdout)
-    assert len(diagnoses) >= count
-    assert not any(one["findings"] for one in diagnoses)
+    assert done.returncode in {0, 1}, done.stderr
+    # An nginx of the machine's own is looked at as well, and may be ill.
+    ours = [one for one in json.loads(done.stdout) if str(folder) in one["target"]]
+    assert len(ours) == count
+    assert not any(one["findings"] for one in ours), ours
     return took
 
 
@@ -68,5 +69,6 @@ def _processor() -> float:
 
 if __name__ == "__main__":
     number = int(sys.argv[1]) if len(sys.argv) > 1 else 50
-    seconds, processor = measure(number)
+    times = int(sys.argv[2]) if len(sys.argv) > 2 else 7
+    seconds, processor = measure(number, times)
     print(f"{number} apps: {seconds:.2f} s, {processor:.2f} s of processor time")
