@@ -1,8 +1,10 @@
 """Many applications are started, restarted and stopped: nothing of them is left, and what
 stays has not grown."""
 
+import contextlib
 import gc
 import os
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,6 +31,9 @@ while True:
 ASKING = 3
 """Descriptors for control connections; one that leaked would be there once for each application
 and round."""
+FEW_DESCRIPTORS = 64
+"""The soft limit that the supervisor is started with: fewer than it needs, as a shell's 1024
+are fewer than hundreds of applications need."""
 GROWTH = 12 * 1024 * 1024
 """Bytes that the supervisor may have grown from the second round to the last."""
 
@@ -97,16 +102,29 @@ def wait_for(up: Up, state: str) -> None:
         except DaemonUnreachableError:
             return False  # it makes hundreds of cells on a busy machine, and answers later
 
-    wait_until(there, what=f"all applications {state}", seconds=600)
+    wait_until(there, what=f"all applications {state}", seconds=600, interval=0.1)
+
+
+@contextlib.contextmanager
+def few_descriptors() -> Iterator[None]:
+    """Whoever is started meanwhile has a low soft limit."""
+    former = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (FEW_DESCRIPTORS, former[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, former)
 
 
 def rounds(up: Up, names: list[str], count: int) -> None:
-    up.start()
+    with few_descriptors():
+        up.start()
     wait_until(
         lambda: up.runtime.joinpath("control.sock").exists(), what="a supervisor", seconds=60
     )
     wait_for(up, "ready")
     holdings = Holdings(up)
+    assert holdings.descriptors() > FEW_DESCRIPTORS
     ids = {app.host_uid for app in up.status().apps}
     assert len(ids) == len(names)
     seen = []
@@ -120,7 +138,9 @@ def rounds(up: Up, names: list[str], count: int) -> None:
             wait_for(up, "stopped")
             quiet = (holdings.descriptors(), holdings.groups())
             # The door and the holder of what outlives the supervisor.
-            wait_until(lambda: holdings.processes() <= 2, what="the cells' end", seconds=60)
+            wait_until(
+                lambda: holdings.processes() <= 2, what="the cells' end", seconds=60, interval=0.1
+            )
             for name in names:
                 client.command(name, "start")
             wait_for(up, "ready")

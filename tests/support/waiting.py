@@ -27,9 +27,14 @@ class Deadline:
 
 
 def wait_until(
-    condition: Callable[[], Value], *, seconds: float = 10.0, what: str = "the condition"
+    condition: Callable[[], Value],
+    *,
+    seconds: float = 10.0,
+    what: str = "the condition",
+    interval: float = INTERVAL,
 ) -> Value:
-    """The first true value of ``condition``, which is asked again and again.
+    """The first true value of ``condition``, which is asked again and again: each ``interval``
+    seconds, which are more where the question itself is much work for whoever is waited for.
 
     Raises AssertionError that names ``what`` and the last value after ``seconds``.
     """
@@ -40,4 +45,4 @@ def wait_until(
             return value
         if deadline.expired:
             raise AssertionError(f"{what} did not come true in {seconds} s; last: {value!r}")
-        time.sleep(INTERVAL)
+        time.sleep(interval)

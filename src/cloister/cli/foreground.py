@@ -16,7 +16,9 @@ def run(descriptor: int, log_format: str) -> None:
     _leave_out_commands()
     from cloister import wiring
     from cloister.apps.logs import LogFormat, Sink
+    from cloister.processes import raise_descriptor_limit
 
+    raise_descriptor_limit()  # one application takes some 16 (with the holder's copies)
     with os.fdopen(descriptor, "rb") as file:
         # Written in this very process, before it became this program, into memory that nobody
         # else can write.

@@ -8,12 +8,12 @@ with its parent, and its memory's shared pages once for each process.
 
 import contextlib
 import os
-import resource
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from cloister.apps.brief import AppBrief
+from cloister.processes import raise_descriptor_limit
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _TICK = os.sysconf("SC_CLK_TCK")
@@ -43,10 +43,7 @@ class UsageReader:
     """Reads; holds descriptors until :meth:`close`."""
 
     def __init__(self) -> None:
-        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-        with contextlib.suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        self._room = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _SPARE
+        self._room = raise_descriptor_limit() - _SPARE
         self._files: dict[str, dict[str, int]] = {}
         self._open = 0
 
