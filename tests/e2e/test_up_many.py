@@ -24,10 +24,17 @@ listening = socket.socket(fileno=3)
 while True:
     select.select([listening], [], [])
     try:
-        listening.accept()[0].close()
+        client, _ = listening.accept()
     except BlockingIOError:
-        pass
+        continue
+    client.setblocking(True)
+    client.recv(1)
+    client.close()
 """
+"""Closes when its client does: whoever closes at once can be told from no other process on the
+same socket, and so is never known to serve in the place of another one."""
+LOOK = 0.5
+"""Seconds between two looks at a status of hundreds of applications."""
 ASKING = 3
 """Descriptors for control connections; one that leaked would be there once for each application
 and round."""
@@ -95,14 +102,36 @@ def mounts(up: Up) -> list[str]:
     return [line for line in lines if str(up.folder) in line]
 
 
-def wait_for(up: Up, state: str) -> None:
+def processes(up: Up) -> dict[str, int | None]:
+    """The one process of each application that is ready and has no other one, by its name."""
+    try:
+        apps = up.status().apps
+    except DaemonUnreachableError:
+        return {}  # it makes hundreds of cells on a busy machine, and answers later
+    return {app.name: app.pid for app in apps if app.state == "ready" and len(app.processes) == 1}
+
+
+def wait_ready(up: Up, names: list[str], before: dict[str, int | None]) -> dict[str, int | None]:
+    """The processes of all, once none of them is one of ``before``."""
+
+    def there() -> dict[str, int | None] | None:
+        now = processes(up)
+        fresh = all(before.get(name) != pid for name, pid in now.items())
+        return now if set(now) == set(names) and fresh else None
+
+    found = wait_until(there, what="another process of each", seconds=600, interval=LOOK)
+    assert found is not None
+    return found
+
+
+def wait_stopped(up: Up) -> None:
     def there() -> bool:
         try:
-            return all(app.state == state for app in up.status().apps)
+            return all(app.state == "stopped" for app in up.status().apps)
         except DaemonUnreachableError:
-            return False  # it makes hundreds of cells on a busy machine, and answers later
+            return False
 
-    wait_until(there, what=f"all applications {state}", seconds=600, interval=0.1)
+    wait_until(there, what="the end of all", seconds=600, interval=LOOK)
 
 
 @contextlib.contextmanager
@@ -122,7 +151,7 @@ def rounds(up: Up, names: list[str], count: int) -> None:
     wait_until(
         lambda: up.runtime.joinpath("control.sock").exists(), what="a supervisor", seconds=60
     )
-    wait_for(up, "ready")
+    running = wait_ready(up, names, {})
     holdings = Holdings(up)
     assert holdings.descriptors() > FEW_DESCRIPTORS
     ids = {app.host_uid for app in up.status().apps}
@@ -132,10 +161,10 @@ def rounds(up: Up, names: list[str], count: int) -> None:
         for _ in range(count):
             for name in names:
                 client.command(name, "restart")
-            wait_for(up, "ready")
+            running = wait_ready(up, names, running)
             for name in names:
                 client.command(name, "stop")
-            wait_for(up, "stopped")
+            wait_stopped(up)
             quiet = (holdings.descriptors(), holdings.groups())
             # The door and the holder of what outlives the supervisor.
             wait_until(
@@ -143,7 +172,7 @@ def rounds(up: Up, names: list[str], count: int) -> None:
             )
             for name in names:
                 client.command(name, "start")
-            wait_for(up, "ready")
+            running = wait_ready(up, names, running)
             gc.collect()
             seen.append((quiet, holdings.descriptors(), holdings.groups(), holdings.memory()))
     first, last = seen[0], seen[-1]
