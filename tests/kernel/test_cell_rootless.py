@@ -136,6 +136,41 @@ def test_namespaces_without_a_user_namespace(as_user: dict[str, Any]) -> None:
     assert "only root" in outcome.failure["hint"]
 
 
+def test_without_any_namespace(as_user: dict[str, Any]) -> None:
+    """As NGINX Unit runs applications by default: the user's rights, and what fences them in."""
+    kinds = ("user", "mount", "pid", "ipc", "uts", "cgroup", "network", "time")
+    made = rootless(
+        "/usr/bin/grep",
+        "-E",
+        "^(Cap(Inh|Prm|Eff|Amb)|NoNewPrivs|Uid):",
+        "/proc/self/status",
+        **{f"namespaces__{kind}": False for kind in kinds},
+        identity={**one_id(USER, GROUP), "uid": USER, "gid": GROUP, "uid_map": [], "gid_map": []},
+    )
+    made["filesystem"] = {
+        "root": None,
+        "binds": [],
+        "temporary": [],
+        "files": [],
+        "links": [],
+        "proc": False,
+        "dev": False,
+    }
+    outcome = run(made, **as_user)
+    assert outcome.failure is None, outcome.failure
+    told = dict(line.split(":\t") for line in outcome.output.splitlines())
+    assert told.pop("Uid").split() == [str(USER)] * 4
+    assert told.pop("NoNewPrivs") == "1"
+    assert {int(mask, 16) for mask in told.values()} == {0}
+    assert "bounding" in outcome.fences["capabilities"]["detail"]
+    # Where new privileges can be gained, an incomplete drop is an error.
+    made["protections"]["no_new_privileges"] = False
+    made["fences"]["system_calls"] = None
+    outcome = run(made, **as_user)
+    assert outcome.failure is not None
+    assert outcome.failure["errno"] == errno.EPERM
+
+
 def test_user_namespaces_that_are_switched_off(as_user: dict[str, Any]) -> None:
     with sysctl("user/max_user_namespaces", "0"):
         outcome = run(rootless("true"), **as_user)

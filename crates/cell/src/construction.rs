@@ -171,7 +171,10 @@ impl Construction {
             Operation::NewSession => Ok(setsid().map(drop)?),
             Operation::DieWithInit => Ok(set_parent_process_death_signal(Some(Signal::KILL))?),
             Operation::LimitCore => confine::limit_core(),
-            Operation::DropCapabilities => Ok(capabilities::drop_all()?),
+            Operation::DropCapabilities { bounding: true } => Ok(capabilities::drop_all()?),
+            Operation::DropCapabilities { bounding: false } => {
+                Ok(capabilities::drop_all_but_bounding()?)
+            }
             Operation::ForbidNewPrivileges => Ok(set_no_new_privs(true)?),
             Operation::ConnectStdin(stdin) => execute::connect_stdin(*stdin, &self.null),
             Operation::PlaceDescriptors { .. } => self.place_descriptors(),

@@ -124,7 +124,12 @@ impl Operation {
             Self::NewSession => "start a session without a terminal".into(),
             Self::DieWithInit => "end whenever init ends".into(),
             Self::LimitCore => "forbid core dumps".into(),
-            Self::DropCapabilities => "drop every capability, now and for ever".into(),
+            Self::DropCapabilities { bounding: true } => {
+                "drop every capability, now and for ever".into()
+            }
+            Self::DropCapabilities { bounding: false } => {
+                "drop every capability; the bounding set stays, for want of CAP_SETPCAP".into()
+            }
             Self::ForbidNewPrivileges => "let no executed program gain privileges".into(),
             Self::ConnectStdin(Stdin::Null) => "read standard input from /dev/null".into(),
             Self::ConnectStdin(Stdin::Terminal) => "keep the terminal as standard input".into(),
@@ -221,7 +226,7 @@ impl Operation {
             Self::NewSession => "characters cannot be pushed into the caller's terminal",
             Self::DieWithInit => "there is no pid namespace that would end it",
             Self::LimitCore => "the host's core handler would get the application's memory",
-            Self::DropCapabilities => "not even over its own namespaces",
+            Self::DropCapabilities { .. } => "not even over its own namespaces",
             Self::ForbidNewPrivileges => "set-user-id programs stay ordinary programs",
             Self::SetLabels(_) => "its own agent watches where everything else is broken",
             Self::LimitResources(_) => "what one application uses up the others lack",

@@ -102,7 +102,7 @@ pub fn hint(operation: &Operation, problem: &Problem) -> Option<String> {
              above it"
                 .into()
         }
-        (Operation::BecomeUser { .. } | Operation::DropCapabilities, Errno::PERM) => {
+        (Operation::BecomeUser { .. } | Operation::DropCapabilities { .. }, Errno::PERM) => {
             "that needs a user namespace of the cell's own, or root".into()
         }
         (Operation::WriteFile { .. } | Operation::MakeLink(_), Errno::EXIST) => {

@@ -193,7 +193,10 @@ pub enum Operation {
     /// Forbids core dumps.
     LimitCore,
     /// Empties all capability sets.
-    DropCapabilities,
+    DropCapabilities {
+        /// The bounding set too, which takes CAP_SETPCAP.
+        bounding: bool,
+    },
     /// Forbids gaining privileges by executing a program.
     ForbidNewPrivileges,
     /// Sets resource limits.
@@ -286,7 +289,7 @@ impl Operation {
             | Self::NewSession
             | Self::DieWithInit
             | Self::LimitCore
-            | Self::DropCapabilities
+            | Self::DropCapabilities { .. }
             | Self::ForbidNewPrivileges
             | Self::LimitResources(_)
             | Self::Restrict(_)
@@ -345,7 +348,7 @@ impl Operation {
             Self::NewSession => "new-session",
             Self::DieWithInit => "die-with-init",
             Self::LimitCore => "limit-core",
-            Self::DropCapabilities => "drop-capabilities",
+            Self::DropCapabilities { .. } => "drop-capabilities",
             Self::ForbidNewPrivileges => "forbid-new-privileges",
             Self::ConnectStdin(_) => "connect-stdin",
             Self::PlaceDescriptors { .. } => "place-descriptors",

@@ -150,9 +150,17 @@ impl<'a> Planner<'a> {
         self.add_if(
             spec.init,
             Operation::ConfineInit {
-                capabilities: spec.protections.drop_capabilities,
+                capabilities: spec.protections.drop_capabilities && self.drops_bounding(),
             },
         );
+    }
+
+    /// Whether the bounding set of capabilities is emptied as well. An ordinary user whose cell
+    /// has no user namespace cannot, and gains nothing by it where nothing gains privileges.
+    fn drops_bounding(&self) -> bool {
+        self.spec.namespaces.user
+            || self.caller.privileged
+            || !self.spec.protections.no_new_privileges
     }
 
     /// Whether the cell has control groups of its own.
@@ -265,7 +273,11 @@ impl<'a> Planner<'a> {
             self.add_if(protections.new_session, Operation::NewSession);
         }
         self.add_if(protections.no_core_dumps, Operation::LimitCore);
-        self.add_if(protections.drop_capabilities, Operation::DropCapabilities);
+        let bounding = self.drops_bounding();
+        self.add_if(
+            protections.drop_capabilities,
+            Operation::DropCapabilities { bounding },
+        );
         self.add_if(spec.init && !spec.namespaces.pid, Operation::DieWithInit);
         self.add_if(
             protections.no_new_privileges,
@@ -298,7 +310,10 @@ impl<'a> Planner<'a> {
         if let Some(calls) = &spec.fences.system_calls {
             self.add(Operation::FilterCalls(calls.clone()));
         }
-        self.add(Operation::ReportFences(effect::fences(spec)));
+        self.add(Operation::ReportFences(effect::fences(
+            spec,
+            self.drops_bounding(),
+        )));
         self.add(Operation::Execute {
             command: spec.command.clone(),
             environment: spec.environment.clone(),

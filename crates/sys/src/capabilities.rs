@@ -63,6 +63,17 @@ pub fn drop_all() -> io::Result<()> {
     drop_held()
 }
 
+/// Empties every capability set of the calling thread but the bounding set, which only a thread
+/// with CAP_SETPCAP can: what a thread without new privileges executes gains nothing by that.
+///
+/// # Errors
+///
+/// Those of prctl(2) and capset(2).
+pub fn drop_all_but_bounding() -> io::Result<()> {
+    clear_ambient_capability_set()?;
+    drop_held()
+}
+
 /// Empties the effective, permitted and inheritable sets of the calling thread.
 ///
 /// # Errors

@@ -7,16 +7,21 @@ use crate::description::which;
 use super::{labels, landlock, limits, system_calls};
 
 /// Every fence of the cell. That of Landlock is told apart only when it is put up: it may be
-/// lower than what is asked for, as no other may.
+/// lower than what is asked for, as no other may. `bounding` says whether the bounding set of
+/// capabilities is emptied.
 #[must_use]
-pub fn fences(spec: &Spec) -> Vec<Fence> {
+pub fn fences(spec: &Spec, bounding: bool) -> Vec<Fence> {
     let protections = &spec.protections;
     let mut fences = vec![
         namespaces(spec),
         fence(
             "capabilities",
             protections.drop_capabilities,
-            "every set is empty",
+            if bounding {
+                "every set is empty"
+            } else {
+                "every set but the bounding one is empty: this user cannot empty that"
+            },
         ),
         fence(
             "no-new-privileges",
