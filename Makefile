@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
 
-.PHONY: test-cgroup2 bench-neighbours help install demo test test-slow test-systemd soak test-mac check format bench bench-hosts bench-spawn bench-audit fuzz clean
+.PHONY: test-cgroup2 bench-neighbours help install demo test test-slow test-systemd soak test-mac check format bench bench-hosts bench-spawn bench-unit bench-audit fuzz clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ bench-audit: install ## Measure auditing 500 processes
 
 bench-spawn: install ## Measure making a cell against bubblewrap and unshare(1)
 	@scripts/bench-spawn
+
+bench-unit: install ## Measure from a PUT of a Unit configuration to the first answer
+	@scripts/bench-unit
 
 fuzz: ## Fuzz each target for FUZZ_SECONDS (default 60)
 	@scripts/fuzz
