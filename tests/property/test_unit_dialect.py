@@ -39,7 +39,13 @@ APPLICATIONS = st.fixed_dictionaries(
         "user": st.sampled_from(["root", "nobody", "www-data", "1000", "0"]),
         "group": st.sampled_from(["root", "www-data", "1000"]),
         "isolation": st.fixed_dictionaries(
-            {"namespaces": NAMESPACES}, optional={"uidmap": MAPS, "gidmap": MAPS}
+            {"namespaces": NAMESPACES},
+            optional={
+                "uidmap": MAPS,
+                "gidmap": MAPS,
+                # Another application's sentence, and what is nearly the own one, allow nothing.
+                "allow_host_root": st.sampled_from(["b-is-root-on-the-host", "root", "a", ""]),
+            },
         ),
     },
 )

@@ -16,8 +16,9 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
 
+from cloister.cells.cgroups.app_group import AppGroup
 from cloister.cells.cgroups.counters import Counters
-from cloister.cells.cgroups.groups import AppGroup, ControlGroups
+from cloister.cells.cgroups.groups import ControlGroups
 from cloister.cells.cgroups.hierarchies import discover
 from cloister.cells.cgroups.watch import Watcher
 from cloister.cells.launch import CellProcess

@@ -11,8 +11,8 @@ from cloister.apps.status import (
     ResourceStatus,
     Traffic,
 )
+from cloister.cells.cgroups.app_group import LimitStatus
 from cloister.cells.cgroups.counters import Counters, Usage
-from cloister.cells.cgroups.groups import LimitStatus
 from cloister.door.messages import Histogram
 
 BLOG = AppStatus(

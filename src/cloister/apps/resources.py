@@ -2,8 +2,9 @@
 
 from cloister.apps.logs import Level, LogEvent, Sink
 from cloister.apps.status import ResourceStatus
+from cloister.cells.cgroups.app_group import AppGroup
 from cloister.cells.cgroups.counters import Counters
-from cloister.cells.cgroups.groups import AppGroup, ControlGroups
+from cloister.cells.cgroups.groups import ControlGroups
 from cloister.cells.cgroups.watch import Watcher
 from cloister.model.app import App
 
@@ -23,7 +24,7 @@ class Resources:
         """The group of an application, with its limits in force. Raises as
         :meth:`ControlGroups.application`."""
         known = self._groups.get(app.name)
-        group = self._groups.application(app.name, app.limits)
+        group = self._groups.application(app.name, app.limits, app.isolation.control_group)
         if self._watcher is None:
             self._watcher = Watcher(self._tell)
         self._watcher.add(group)

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from cloister.cells.cgroups.app_group import LimitStatus
 from cloister.cells.cgroups.counters import Counters, Usage
-from cloister.cells.cgroups.groups import LimitStatus
 from cloister.door.messages import Histogram
 
 

@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import cloister
 from cloister.apps.app import AppProcess, AppProgram
@@ -160,7 +161,7 @@ class Supervisor:
         self._door = Service(door_plan, sink)
 
     def _supervise(self, app: App, endpoint: AppEndpoint) -> _Supervised:
-        self._sink.keep(app.name, keeper(app, self._snapshot.paths))
+        self._sink.keep(app.name, keeper(app, self._snapshot.paths, partial(self._say, app.name)))
         program = AppProgram(
             app,
             endpoint,
@@ -171,6 +172,9 @@ class Supervisor:
             kept=None if app.endpoint is Endpoint.STDIO else self._kept,
         )
         return _Supervised(app, endpoint, program, self._keeping(program))
+
+    def _say(self, name: str, message: str, level: Level) -> None:
+        self._sink.emit(LogEvent(name, message, level, fields={"event": "log"}))
 
     def _keeping(self, program: AppProgram) -> Keeping:
         listening = program.endpoint.listening

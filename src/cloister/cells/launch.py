@@ -10,7 +10,7 @@ from asyncio.subprocess import Process
 from cloister import wire
 from cloister.adopted import AdoptedProcess
 from cloister.cells import programs, spec
-from cloister.cells.cgroups.groups import CellGroup
+from cloister.cells.cgroups.app_group import CellGroup
 from cloister.cells.plan import CellPlan
 from cloister.model.errors import CellError
 from cloister.processes import LINE_LIMIT, connect_reader, end, memory_file

@@ -7,7 +7,7 @@ import stat
 from collections.abc import Sequence
 
 from cloister.cells import idmap, python, view
-from cloister.cells.cgroups.groups import AppGroup, CellGroup
+from cloister.cells.cgroups.app_group import AppGroup, CellGroup
 from cloister.cells.fences import build_fences
 from cloister.cells.spec import (
     Bind,

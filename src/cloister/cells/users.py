@@ -18,22 +18,23 @@ def app_identity(app: App, own: Callable[[str], HostIdentity]) -> HostIdentity:
     that an ordinary user may not become.
     """
     who = f"the application {app.name}"
+    root = app.isolation.host_root
     groups = tuple(_group(name, who) for name in app.groups)
     if app.user is None:
         identity = own(app.name)
     else:
-        identity = named_identity(app.user, who)
+        identity = named_identity(app.user, who, root=root)
         if app.group is not None:
-            identity = HostIdentity(identity.uid, _group(app.group, who))
+            identity = HostIdentity(identity.uid, _group(app.group, who, root=root))
     identity = HostIdentity(identity.uid, identity.gid, groups)
     if os.geteuid() != 0:
         _check_own(identity, who)
     return identity
 
 
-def named_identity(name: str, who: str) -> HostIdentity:
+def named_identity(name: str, who: str, *, root: bool = False) -> HostIdentity:
     """A user's ids; a number that is no user's stands for the group of that number too.
-    ``who`` is for messages.
+    ``who`` is for messages; ``root`` says whether it may be root.
     """
     try:
         entry = pwd.getpwuid(int(name)) if name.isdecimal() else pwd.getpwnam(name)
@@ -45,12 +46,12 @@ def named_identity(name: str, who: str) -> HostIdentity:
                 hint="make it, or correct `user`",
             ) from error
         uid = gid = int(name)
-    if uid == 0 or gid == 0:
+    if 0 in (uid, gid) and not root:
         raise _root(name, who)
     return HostIdentity(uid, gid)
 
 
-def _group(name: str, who: str) -> int:
+def _group(name: str, who: str, *, root: bool = False) -> int:
     try:
         gid = int(name) if name.isdecimal() else grp.getgrnam(name).gr_gid
     except KeyError as error:
@@ -58,7 +59,7 @@ def _group(name: str, who: str) -> int:
             f"there is no group {name!r} for {who}",
             hint="make it, or correct `group` and `groups`",
         ) from error
-    if gid == 0:
+    if gid == 0 and not root:
         raise _root(name, who)
     return gid
 
@@ -67,7 +68,8 @@ def _root(name: str, who: str) -> CloisterError:
     return CloisterError(
         f"{who} cannot run as {name!r}",
         why="that is root, or root's group",
-        hint="name a user that owns nothing else",
+        hint="name a user that owns nothing else; for an application, and only if that is meant, "
+        "see `allow-host-root` of its `isolation`",
     )
 
 

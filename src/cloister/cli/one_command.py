@@ -11,7 +11,7 @@ from cloister.model.isolation import HostIdentity
 from cloister.model.snapshot import DEFAULT_IDS, SYSTEM_FILE, default_paths
 
 if TYPE_CHECKING:
-    from cloister.cells.cgroups.groups import AppGroup
+    from cloister.cells.cgroups.app_group import AppGroup
     from cloister.cells.identity import IdentityStore
     from cloister.cells.plan import CellPlan
     from cloister.cells.spec import Stdin

@@ -70,6 +70,18 @@ class LogTarget(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class OutputFiles:
+    """Files for what an application writes, line by line, beside where its log is kept."""
+
+    stdout: str | None = None
+    """An absolute path."""
+    stderr: str | None = None
+    """An absolute path."""
+    root: str | None = None
+    """The folder of the host that both paths begin at; ``None`` for the host's own root."""
+
+
+@dataclass(frozen=True, slots=True)
 class LogOptions:
     """Where the lines of one application are kept, and how many."""
 
@@ -80,3 +92,4 @@ class LogOptions:
     """How many there are at most, the one that is written included."""
     rate: int = 1000
     """Lines a second for long; ten times as many at once."""
+    output: OutputFiles | None = None

@@ -15,8 +15,8 @@ from cloister.apps.status import (
     ResourceStatus,
     Traffic,
 )
+from cloister.cells.cgroups.app_group import LimitStatus
 from cloister.cells.cgroups.counters import Counters, Usage
-from cloister.cells.cgroups.groups import LimitStatus
 from cloister.cli.commands.status import _print, ago, size
 
 BLOG = AppStatus(

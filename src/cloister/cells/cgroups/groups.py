@@ -17,14 +17,12 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
-from cloister.cells.cgroups import disks
-from cloister.cells.cgroups.counters import Counters, Usage, read_counters, read_usage
+from cloister.cells.cgroups.app_group import AppGroup
 from cloister.cells.cgroups.hierarchies import Host, Site, discover
-from cloister.cells.cgroups.limits import Demand, Machine, bound_of_all, cleared, demands
+from cloister.cells.cgroups.limits import Machine, bound_of_all
+from cloister.cells.cgroups.placed import Placed, place
 from cloister.cells.cgroups.tree import (
     enable,
     inner,
@@ -32,26 +30,10 @@ from cloister.cells.cgroups.tree import (
     make_folder,
     read,
     remove_tree,
-    top,
-    write,
     write_all,
 )
-from cloister.model.errors import CloisterError
 from cloister.model.limits import Limits
 from cloister.model.snapshot import Paths
-
-
-@dataclass(frozen=True, slots=True)
-class LimitStatus:
-    """What has become of one limit."""
-
-    name: str
-    value: str
-    in_force: bool
-    detail: str
-    """The file that holds it; or why it is not in force."""
-    default: bool
-    """Whether the configuration says nothing of it."""
 
 
 class ControlGroups:
@@ -72,6 +54,12 @@ class ControlGroups:
         self._sites: list[Site] = []
         self._why = host.why
         self._apps: dict[str, AppGroup] = {}
+        self._placed: dict[str, tuple[str, Placed]] = {}
+        """Groups that are elsewhere, each with the path that was asked for."""
+        self._former: list[Placed] = []
+        """Those of applications that were asked to be somewhere else since."""
+        self._on_the_way: set[str] = set()
+        """Groups that were made to have others in them."""
         self._machine = Machine(_memory_of(host))
         self._begun = False
 
@@ -80,19 +68,44 @@ class ControlGroups:
         """What the default limits depend on."""
         return self._machine
 
-    def application(self, name: str, limits: Limits) -> "AppGroup":
-        """The group of an application, with these limits in force.
+    def application(self, name: str, limits: Limits, path: str | None = None) -> "AppGroup":
+        """The group of an application, with these limits in force: one of this supervisor's,
+        or one in the group ``path`` of the host (:func:`placed.place`).
 
         Raises :class:`CloisterError` where the configuration asks for a limit that cannot
         be had; the application must not run then.
         """
         self._begin()
         group = self._apps.get(name)
-        if group is None:
-            group = AppGroup(name, self._make(name), self._tracking(), self._without)
+        if group is None or self._path(name) != path:
+            group = self._group(name, path)
             self._apps[name] = group
         group.limit(limits, self._machine)
         return group
+
+    def _path(self, name: str) -> str | None:
+        return self._placed[name][0] if name in self._placed else None
+
+    def _group(self, name: str, path: str | None) -> "AppGroup":
+        before = self._placed.pop(name, None)
+        if before is not None:
+            self._former.append(before[1])  # its processes serve until their successors do
+        tracking = self._tracking()
+        if path is None:
+            return AppGroup(name, self._make(name), tracking, self._without)
+        made = place(path, f"{self.name}-{name}", self._sites)
+        self._placed[name] = path, made
+        self._on_the_way.update(made.made)
+        self._remember()
+        inner_tracking = next(
+            (
+                inside
+                for (_, inside), site in zip(made.folders, self._sites, strict=True)
+                if site is tracking
+            ),
+            None,
+        )
+        return AppGroup(name, dict(made.folders), inner_tracking, self._without)
 
     def get(self, name: str) -> "AppGroup | None":
         """The group of an application that has one."""
@@ -103,6 +116,11 @@ class ControlGroups:
         group = self._apps.pop(name, None)
         if group is not None:
             group.remove()
+        placed = self._placed.pop(name, None)
+        if placed is not None:
+            placed[1].remove()
+            self._sweep()
+            self._remember()
 
     def left_behind(self) -> tuple[str, ...]:
         """The names of applications that have groups of this supervisor's name, though it
@@ -110,13 +128,17 @@ class ControlGroups:
         found = set()
         for site in self.sites:
             found |= {path.name for path in inner(f"{site.folder}/{self.name}")}
+        found |= set(self._recorded()[1])
         return tuple(sorted(found - set(self._apps)))
 
     def clear(self) -> tuple[str, ...]:
         """Kill and remove what an earlier supervisor of this name has left, and say of whom
         processes were killed."""
         killed = []
+        elsewhere = self._recorded()[1]
         for name in self.left_behind():
+            if name in elsewhere and elsewhere[name].remove():
+                killed.append(name)
             for site in self.sites:
                 folder = f"{site.folder}/{self.name}/{name}"
                 if kill_tree(folder, site) and name not in killed:
@@ -128,6 +150,9 @@ class ControlGroups:
         """Remove everything that is empty. Idempotent."""
         for name in list(self._apps):
             self.release(name)
+        while self._former:
+            self._former.pop().remove()
+        self._sweep()
         for site in self.sites:
             folder = f"{site.folder}/{self.name}"
             with contextlib.suppress(OSError):
@@ -136,24 +161,47 @@ class ControlGroups:
         if self._record is not None:
             self._record.unlink(missing_ok=True)
 
+    def _sweep(self) -> None:
+        """Several applications may have had theirs in one."""
+        for folder in sorted(self._on_the_way, reverse=True):
+            with contextlib.suppress(OSError):
+                Path(folder).rmdir()
+
     @property
     def sites(self) -> list[Site]:
         """Where its groups are, or those of an earlier supervisor of this name."""
-        recorded: list[Site] = []
-        with contextlib.suppress(OSError, ValueError, TypeError):
-            if self._record is not None:
-                listed = json.loads(self._record.read_text(encoding="utf-8"))
-                recorded = [
-                    Site(version, frozenset(names), place) for version, names, place in listed
-                ]
         known = {site.folder for site in self._host.sites}
-        return [*self._host.sites, *(site for site in recorded if site.folder not in known)]
+        recorded = [site for site in self._recorded()[0] if site.folder not in known]
+        return [*self._host.sites, *recorded]
+
+    def _recorded(self) -> tuple[list[Site], dict[str, Placed]]:
+        """What the last supervisor, or this one, has left word of."""
+        if self._record is None:
+            return [], {name: placed for name, (_, placed) in self._placed.items()}
+        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+            said = json.loads(self._record.read_text(encoding="utf-8"))
+            placed = {
+                name: Placed(tuple((one[2], _site(one)) for one in folders), tuple(made))
+                for name, (folders, made) in said["placed"].items()
+            }
+            return [_site(one) for one in said["sites"]], placed
+        return [], {}
 
     def _remember(self) -> None:
-        if self._record is not None:
-            sites = [(one.version, sorted(one.controllers), one.folder) for one in self.sites]
-            with contextlib.suppress(OSError):
-                self._record.write_text(json.dumps(sites), encoding="utf-8")
+        if self._record is None:
+            return
+        # Also what others have left, until it is cleared away.
+        placed = self._recorded()[1] | {name: one for name, (_, one) in self._placed.items()}
+        said = {
+            "sites": [_text(one, one.folder) for one in self.sites],
+            "placed": {
+                name: ([_text(site, folder) for folder, site in one.folders], one.made)
+                for name, one in placed.items()
+                if any(Path(folder).is_dir() for folder, _ in one.folders)
+            },
+        }
+        with contextlib.suppress(OSError):
+            self._record.write_text(json.dumps(said), encoding="utf-8")
 
     def _begin(self) -> None:
         if self._begun:
@@ -205,13 +253,13 @@ class ControlGroups:
         return missing_controller(self._host, controller, self._why)
 
 
-def obstacle_to(demand: Demand, folder: str, version: int) -> str | None:
-    """What keeps a limit from being put into force where its controller is."""
-    if demand.writes(version) is None:
-        return "control groups of version 1 have no such limit"
-    if demand.name == "io-weight" and not disks.knows_weights(version, top(folder)):
-        return "no disk of this machine is scheduled by weights (bfq, io.cost)"
-    return None
+def _site(said: tuple[int, list[str], str]) -> Site:
+    version, controllers, folder = said
+    return Site(version, frozenset(controllers), folder)
+
+
+def _text(site: Site, folder: str) -> tuple[int, list[str], str]:
+    return site.version, sorted(site.controllers), folder
 
 
 def missing_controller(host: Host, controller: str, why: str | None = None) -> str:
@@ -227,191 +275,6 @@ def control_groups(paths: Paths) -> ControlGroups:
     # The lock on the runtime directory lets one supervisor at a time have this name.
     digest = hashlib.blake2b(paths.runtime.encode(), digest_size=6).hexdigest()
     return ControlGroups(discover(), f"cloister-{digest}", paths.control_groups)
-
-
-class AppGroup:
-    """The groups of one application, one folder for each hierarchy."""
-
-    def __init__(
-        self,
-        name: str,
-        folders: dict[str, Site],
-        tracking: Site | None,
-        without: Callable[[str], str],
-    ) -> None:
-        self.name = name
-        self._folders = folders
-        self._tracking = next((f for f, site in folders.items() if site is tracking), None)
-        self._without = without
-        self._count = max((int(p.name) for p in self._cells()), default=0)
-        self._demanded: tuple[Demand, ...] = ()
-        self.limits: tuple[LimitStatus, ...] = ()
-        """What has become of the application's limits."""
-
-    def limit(self, limits: Limits, machine: Machine) -> None:
-        """Put these limits into force, also on what runs already.
-
-        Raises :class:`CloisterError` where one that is required cannot be had.
-        """
-        wanted = demands(limits, machine, disks.disk_of)
-        for gone in {one.name for one in self._demanded} - {one.name for one in wanted}:
-            self._clear(gone)
-        self._demanded = wanted
-        self.limits = tuple(self._demand(one) for one in wanted)
-        missing = [one for one in self.limits if not (one.in_force or one.default)]
-        if limits.required and missing:
-            raise CloisterError(
-                f"the limits of {self.name} cannot be put into force",
-                why="; ".join(f"{one.name} = {one.value}: {one.detail}" for one in missing),
-                hint="remove them, or set `required = false` in its `limits` to run without",
-            )
-
-    def cell(self) -> "CellGroup":
-        """A group for one more cell. Raises :class:`CloisterError` where none can be made."""
-        if self._tracking is None:
-            return CellGroup(None, None, tuple(self._folders))
-        self._count += 1
-        folder = f"{self._tracking}/{self._count}"
-        site = self._folders[self._tracking]
-        try:
-            make_folder(folder)
-        except OSError as error:
-            raise CloisterError(
-                f"no control group can be made for {self.name}",
-                why=f"{folder}: {os.strerror(error.errno or 0)}",
-            ) from error
-        others = tuple(one for one in self._folders if one != self._tracking)
-        return CellGroup(folder, site, others)
-
-    @property
-    def places(self) -> tuple[tuple[str, int], ...]:
-        """The application's folders, each with the version of its hierarchy."""
-        return tuple((folder, site.version) for folder, site in self._folders.items())
-
-    def known(self, folder: str | None) -> "CellGroup":
-        """The group of a cell that an earlier supervisor has made."""
-        if folder is None or self._tracking is None or not folder.startswith(self._tracking):
-            return CellGroup(None, None, ())
-        return CellGroup(folder, self._folders[self._tracking], ())
-
-    def usage(self) -> Usage:
-        """What the application has used and uses."""
-        return read_usage(self.places)
-
-    def counters(self) -> Counters:
-        """Which limits the application has met, and how often, since its group was made."""
-        return read_counters(self.places)
-
-    def folder(self, controller: str) -> tuple[str, int] | None:
-        """The application's folder where a controller is, with the version."""
-        for folder, site in self._folders.items():
-            if controller in site.controllers:
-                return folder, site.version
-        return None
-
-    def kill(self) -> None:
-        """Send SIGKILL to everything in the group."""
-        for folder, site in self._folders.items():
-            if folder == self._tracking or self._tracking is None:
-                kill_tree(folder, site)
-
-    def remove(self) -> None:
-        """Kill everything in the group, and remove it."""
-        self.kill()
-        for folder in self._folders:
-            remove_tree(folder)
-
-    def _cells(self) -> list[Path]:
-        if self._tracking is None:
-            return []
-        return [path for path in inner(self._tracking) if path.name.isdecimal()]
-
-    def _demand(self, demand: Demand) -> LimitStatus:
-        detail = self._set(demand)
-        missing = detail.startswith("! ")
-        return LimitStatus(
-            demand.name,
-            demand.value,
-            in_force=not missing,
-            detail=detail.removeprefix("! "),
-            default=demand.default,
-        )
-
-    def _set(self, demand: Demand) -> str:
-        """The file that holds a limit, or ``"! "`` and the reason why none does."""
-        found = self.folder(demand.controller)
-        if found is None:
-            return "! " + self._without(demand.controller)
-        folder, version = found
-        obstacle = obstacle_to(demand, folder, version)
-        if obstacle is not None:
-            return f"! {obstacle}"
-        writes = demand.writes(version) or ()
-        try:
-            write_all(folder, writes)
-        except OSError as error:
-            return f"! {error.filename}: {os.strerror(error.errno or 0)}"
-        return f"{folder}/{writes[-1].file}" if writes else folder
-
-    def _clear(self, name: str) -> None:
-        controller = name.partition("-")[0]
-        found = self.folder({"swap": "memory", "cpus": "cpuset"}.get(name, controller))
-        if found is None:
-            return
-        folder, version = found
-        with contextlib.suppress(OSError):
-            if name == "cpus":
-                parent = os.path.dirname(folder)  # noqa: PTH120 - a text
-                text = "" if version == 2 else read(f"{parent}/cpuset.cpus")
-                write(f"{folder}/cpuset.cpus", text or "\n")
-            write_all(folder, cleared(name).get(version, ()))
-
-
-class CellGroup:
-    """The groups of one cell, to be handed to ``cloister-cell``."""
-
-    def __init__(self, folder: str | None, site: Site | None, others: tuple[str, ...]) -> None:
-        """``folder`` is this cell's alone, ``others`` are its application's."""
-        self.folder = folder
-        """Of the cell's own group, where there is one."""
-        self._site = site
-        self._others = others
-
-    def open(self) -> tuple[int | None, list[int]]:
-        """Descriptors for a specification's ``control_groups``: the folder of version 2, and
-        ``cgroup.procs`` of the others. They are the caller's. Raises :class:`CloisterError`.
-        """
-        unified = None
-        members: list[int] = []
-        others = list(self._others)
-        try:
-            if self.folder is not None and self._site is not None:
-                if self._site.version == 2:
-                    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-                    unified = os.open(self.folder, flags)
-                else:
-                    others.append(self.folder)
-            for folder in others:
-                members.append(  # noqa: PERF401 - each that was opened is closed on failure
-                    os.open(f"{folder}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)
-                )
-        except OSError as error:
-            for descriptor in (*members, *(() if unified is None else (unified,))):
-                os.close(descriptor)
-            raise CloisterError(
-                "a control group cannot be entered",
-                why=f"{error.filename}: {os.strerror(error.errno or 0)}",
-            ) from error
-        return unified, members
-
-    def kill(self) -> None:
-        """Send SIGKILL to everything in the cell."""
-        if self.folder is not None and self._site is not None:
-            kill_tree(self.folder, self._site)
-
-    def remove(self) -> bool:
-        """Remove the cell's own group; false as long as something is in it."""
-        return self.folder is None or remove_tree(self.folder)
 
 
 def _memory_of(host: Host) -> int:

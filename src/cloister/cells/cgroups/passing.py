@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from cloister.cells.cgroups.groups import AppGroup, ControlGroups
+from cloister.cells.cgroups.app_group import AppGroup
+from cloister.cells.cgroups.groups import ControlGroups
 from cloister.cells.cgroups.hierarchies import Host, discover
 from cloister.cells.cgroups.tree import inner
 from cloister.model.limits import Limits

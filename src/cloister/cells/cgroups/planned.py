@@ -3,14 +3,8 @@
 import os
 
 from cloister.cells.cgroups import disks
-from cloister.cells.cgroups.groups import (
-    AppGroup,
-    CellGroup,
-    ControlGroups,
-    LimitStatus,
-    missing_controller,
-    obstacle_to,
-)
+from cloister.cells.cgroups.app_group import AppGroup, CellGroup, LimitStatus, obstacle_to
+from cloister.cells.cgroups.groups import ControlGroups, missing_controller
 from cloister.cells.cgroups.hierarchies import Host
 from cloister.cells.cgroups.limits import demands
 from cloister.model.limits import Limits

@@ -13,8 +13,8 @@ import select
 from collections.abc import Callable
 from dataclasses import fields
 
+from cloister.cells.cgroups.app_group import AppGroup
 from cloister.cells.cgroups.counters import Counters
-from cloister.cells.cgroups.groups import AppGroup
 
 SETTLING = 0.2
 """Seconds between a wake-up and the look at the counters: what wakes is told before the kernel

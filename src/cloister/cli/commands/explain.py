@@ -15,7 +15,7 @@ from cloister.model.app import App, CommandProgram, Credential, FileTls, Readine
 from cloister.model.errors import UsageError
 
 if TYPE_CHECKING:
-    from cloister.cells.cgroups.groups import LimitStatus
+    from cloister.cells.cgroups.app_group import LimitStatus
     from cloister.cells.cgroups.planned import PlannedGroup
     from cloister.cells.plan import CellPlan
     from cloister.cells.spec import Identity, Operation, Spec

@@ -12,7 +12,7 @@ from cloister.cli.terminal import OwnTerminal, own_terminal, was_stopped
 from cloister.model.errors import CellError
 
 if TYPE_CHECKING:
-    from cloister.cells.cgroups.groups import AppGroup
+    from cloister.cells.cgroups.app_group import AppGroup
     from cloister.cells.launch import CellProcess
     from cloister.model.isolation import HostIdentity
 

@@ -2,7 +2,7 @@
 
 import os
 import stat
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from cloister.config.files import check_language, is_folder, look_at
 from cloister.config.lines import KeyPath
@@ -11,7 +11,7 @@ from cloister.config.resolve import Report
 from cloister.config.roots import in_root
 from cloister.config.unit_dialect.resolve import parts
 from cloister.config.unit_dialect.syntax import UnitFile
-from cloister.model.app import CommandProgram, PythonProgram
+from cloister.model.app import App, CommandProgram, PythonProgram
 from cloister.model.snapshot import Snapshot
 
 
@@ -25,6 +25,7 @@ def check(file: UnitFile, snapshot: Snapshot, report: Report) -> None:
             continue
         if app.directory is not None:
             is_folder(_seen(root, app.directory), (*path, "working_directory"), report)
+        _output(app, root, path, report)
         if isinstance(app.program, CommandProgram):
             if part.application.executable is not None:
                 _program(_seen(root, app.program.command[0]), (*path, "executable"), report)
@@ -43,6 +44,30 @@ def _seen(root: str, path: str) -> str:
         return in_root(root, path) or root + path
     except OSError:
         return root + path  # whoever looks there says what is in the way
+
+
+def _output(app: App, root: str, path: KeyPath, report: Report) -> None:
+    """Whether the files for output can be opened: they are when there is something to write."""
+    files = app.log.output
+    for key, file in (("stdout", files and files.stdout), ("stderr", files and files.stderr)):
+        if not file:
+            continue
+        place, where = PurePosixPath(root + file), (*path, key)
+        if not is_folder(str(place.parent), where, report):
+            continue
+        try:
+            found = os.lstat(place)
+        except OSError:
+            continue  # it is made
+        if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
+            kind = "a link" if stat.S_ISLNK(found.st_mode) else "no regular file of one name"
+            report.add(
+                Code.WRONG_FILE_TYPE,
+                f"{place} cannot take output",
+                where,
+                why=f"it is {kind}",
+                hint="name a file that is a regular one, or is not there yet",
+            )
 
 
 def _python(program: PythonProgram, root: str, path: KeyPath, report: Report) -> None:

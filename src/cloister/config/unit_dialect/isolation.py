@@ -5,7 +5,7 @@ from cloister.config.problems import Code
 from cloister.config.resolve import Report
 from cloister.config.unit_dialect.identity import Identity
 from cloister.config.unit_dialect.syntax import IsolationObject
-from cloister.model.id_map import map_problems, maps_host_root
+from cloister.model.id_map import host_root_sentence, map_problems, maps_host_root
 from cloister.model.isolation import Automount, Isolation, Namespaces, RootFilesystem
 
 WHOLE_HOST = RootFilesystem("/", writable=True)
@@ -48,9 +48,15 @@ def isolation(path: KeyPath, asked: IsolationObject, who: Identity, report: Repo
         gid=who.gid,
         uid_map=who.uid_map,
         gid_map=who.gid_map,
+        host_root=_host_root(path, asked),
         rootfs=rootfs,
         automount=automount,
+        control_group=None if asked.cgroup is None else asked.cgroup.path,
     )
+
+
+def _host_root(path: KeyPath, asked: IsolationObject) -> bool:
+    return asked.allow_host_root == host_root_sentence(str(path[-1]))
 
 
 def _check(path: KeyPath, asked: IsolationObject, who: Identity, report: Report) -> None:
@@ -79,16 +85,17 @@ def _check(path: KeyPath, asked: IsolationObject, who: Identity, report: Report)
             why="set-user-id programs give no rights in a cell",
             hint="remove it; give the application the rights that it needs by `user` and `group`",
         )
-    if asked.cgroup is not None:
+    _check_maps(where, asked, who, report)
+    sentence = host_root_sentence(str(path[-1]))
+    if asked.allow_host_root not in (None, sentence):
         report.add(
-            Code.UNSUPPORTED,
-            "`cgroup` names a control group that is not Cloister's",
-            (*where, "cgroup"),
-            why="every application has one of its own, which ends with it",
-            hint="bound it with `limits` of a native application",
+            Code.HOST_ROOT,
+            "`allow_host_root` does not say what it has to say",
+            (*where, "allow_host_root"),
+            why="whoever takes an application over that is root on the host has the machine",
+            hint=f'remove it; only if that is meant: "allow_host_root": "{sentence}"',
         )
-    _check_maps(where, who, report)
-    if 0 in (who.host_uid, who.host_gid):
+    if 0 in (who.host_uid, who.host_gid) and not _host_root(path, asked):
         kind, mapped = ("user", "uidmap") if who.host_uid == 0 else ("group", "gidmap")
         report.add(
             Code.HOST_ROOT,
@@ -96,11 +103,13 @@ def _check(path: KeyPath, asked: IsolationObject, who: Identity, report: Report)
             (*where, mapped) if getattr(asked, mapped) else (*path, kind),
             why="whoever takes the application over has the machine",
             hint='name another one, or map it: `namespaces` = {"credential": true} with a '
-            "`uidmap` and a `gidmap` that begin at the host's id of somebody else",
+            "`uidmap` and a `gidmap` that begin at the host's id of somebody else; only if that "
+            f'is meant: "allow_host_root": "{sentence}" in `isolation`',
         )
 
 
-def _check_maps(where: KeyPath, who: Identity, report: Report) -> None:
+def _check_maps(where: KeyPath, asked: IsolationObject, who: Identity, report: Report) -> None:
+    allowed = _host_root(where[:-1], asked)
     for key, mappings in (("uidmap", who.uid_map), ("gidmap", who.gid_map)):
         for what, why, hint in map_problems(mappings):
             report.add(
@@ -110,7 +119,7 @@ def _check_maps(where: KeyPath, who: Identity, report: Report) -> None:
                 why=why,
                 hint=hint,
             )
-        if maps_host_root(mappings) and 0 not in (who.host_uid, who.host_gid):
+        if maps_host_root(mappings) and not allowed and 0 not in (who.host_uid, who.host_gid):
             report.add(
                 Code.HOST_ROOT,
                 f"`{key}` maps the host's root into the cell",

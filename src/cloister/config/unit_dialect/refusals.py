@@ -68,14 +68,16 @@ LISTENER = _table(
 LIMITS = _table(
     requests=Refused(
         "`limits.requests` counts HTTP requests",
-        _BYTES,
-        "bound what a process may leak instead: `limits` = { memory = … } of a native "
-        "application; the supervisor starts the next process",
+        f"{_BYTES}, so only the application itself can count them",
+        "have its own server end it after so many, for example gunicorn --max-requests or uvicorn "
+        "--limit-max-requests as `external`: the supervisor starts the next process. Or bound what "
+        "a process may leak: `limits` = { memory = … } of a native application",
     ),
     shm=Refused(
         "`limits.shm` bounds memory that Unit shares with applications",
         "Cloister shares none: an application reads from its socket",
-        "remove it",
+        "remove it; memory of its own is bounded by `limits` = { memory = … } of a native "
+        "application",
     ),
 )
 _PREFIX = Refused(
@@ -91,11 +93,8 @@ TARGET = _table(
         "name the folder in `path` of the application",
     ),
 )
-_OUTPUT = "Cloister keeps what an application writes, within bounds: the journal or rotated files"
 APPLICATION = _table(
     prefix=_PREFIX,
-    stdout=Refused("`stdout` cannot be a file", _OUTPUT, "remove it, and see `cloister logs NAME`"),
-    stderr=Refused("`stderr` cannot be a file", _OUTPUT, "remove it, and see `cloister logs NAME`"),
     thread_stack_size=Refused(
         "`thread_stack_size` cannot be set", _THREADS, "call threading.stack_size() in the module"
     ),

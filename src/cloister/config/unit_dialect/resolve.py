@@ -22,7 +22,6 @@ from cloister.config.unit_dialect.syntax import (
     ApplicationObject,
     IdMappingObject,
     ListenerObject,
-    ProcessesObject,
     TargetObject,
     UnitFile,
 )
@@ -30,7 +29,7 @@ from cloister.config.unit_dialect.values import ListenerKey
 from cloister.config.validation import CheckedAs
 from cloister.model.app import App, CommandProgram, Interface, Program, PythonProgram, Readiness
 from cloister.model.isolation import IdMap, IdMapping
-from cloister.model.lifecycle import Processes
+from cloister.model.lifecycle import LogOptions, OutputFiles, Processes
 from cloister.model.listener import Listener, ListenerLimits, SocketOptions
 from cloister.model.route import TargetRoute, UnixPathTarget
 from cloister.model.snapshot import Paths, Snapshot
@@ -155,12 +154,40 @@ class _Resolver:
             directory=directory,
             environment=tuple(application.environment.items()),
             ready=Readiness.NOTIFY if isinstance(program, PythonProgram) else Readiness.ACCEPT,
-            processes=_processes(application.processes),
+            processes=self._processes(part),
+            log=self._log(application, directory),
             user=None if rootless else str(who.host_uid),
             group=None if rootless else str(who.host_gid),
             groups=tuple(str(group) for group in who.groups if group != 0),
             isolation=isolation(part.path, application.isolation, who, self._report),
         )
+
+    def _processes(self, part: Part) -> Processes:
+        choice = part.application.processes
+        if choice is None or isinstance(choice, int):
+            return Processes() if choice is None else Processes(choice)
+        if choice.spare > choice.max:
+            self._report.add(
+                Code.CONFLICTING_KEYS,
+                f"{choice.spare} `spare` processes are more than the {choice.max} of `max`",
+                (*part.path, "processes", "spare"),
+                why="the spare ones count among all",
+                hint="lower `spare` or raise `max`",
+            )
+        return Processes(choice.max, choice.spare, float(choice.idle_timeout))
+
+    def _log(self, application: ApplicationObject, directory: str | None) -> LogOptions:
+        """With Unit's files the lines are kept as well where they always are."""
+        rootfs = application.isolation.rootfs
+        folder = directory or ("/" if rootfs is not None else None)
+        stdout, stderr = (
+            path and self.absolute(path, folder)
+            for path in (application.stdout, application.stderr)
+        )
+        if stdout is None and stderr is None:
+            return LogOptions()
+        root = None if rootfs is None else "/" + rootfs.strip("/")
+        return LogOptions(output=OutputFiles(stdout, stderr, root))
 
     def _foreign_members(self, part: Part) -> None:
         python = part.application.type.python
@@ -319,11 +346,3 @@ NOT_ROOT = 65534
 def id_map(objects: list[IdMappingObject]) -> IdMap:
     """As the kernel knows it."""
     return tuple(IdMapping(one.container, one.host, one.size) for one in objects)
-
-
-def _processes(choice: int | ProcessesObject | None) -> Processes:
-    if choice is None:
-        return Processes()
-    if isinstance(choice, int):
-        return Processes(choice)
-    return Processes(choice.max, choice.spare, float(choice.idle_timeout))

@@ -145,7 +145,9 @@ class AutomountObject(UnitTable):
 class CgroupObject(UnitTable):
     """`isolation.cgroup`: in which control group of the host an application runs."""
 
-    path: AnyText = setting("Below the root of the hierarchy.", example='"production/blog"')
+    path: values.CgroupText = setting(
+        "Below the supervisor's group, or from the first one.", example='"production/blog"'
+    )
 
 
 class IsolationObject(UnitTable):
@@ -170,6 +172,11 @@ class IsolationObject(UnitTable):
         "The control group.", example='{"path": "production/blog"}', default=None
     )
     new_privs: Flag = setting("Whether setuid programs give rights.", example="false", default=True)
+    allow_host_root: forms.Sentence | None = setting(
+        "Cloister's own: takes only the sentence `NAME-is-root-on-the-host`.",
+        example='"blog-is-root-on-the-host"',
+        default=None,
+    )
 
 
 class TargetObject(UnitTable):
@@ -198,6 +205,12 @@ class ApplicationObject(UnitTable):
         "Where it runs.", example='"/srv/blog"', default=None
     )
     environment: Environment = setting("Variables.", example='{"LANG": "C"}', default={})
+    stdout: forms.PathText | None = setting(
+        "A file for its output.", example='"/var/log/blog.log"', default=None
+    )
+    stderr: forms.PathText | None = setting(
+        "A file for its errors.", example='"/var/log/blog-errors.log"', default=None
+    )
     isolation: IsolationObject = setting(
         "What keeps it apart.",
         example='{"namespaces": {"network": true}}',

@@ -162,6 +162,20 @@ def parse_root(text: str) -> str:
     return text
 
 
+def parse_cgroup(text: str) -> str:
+    """A control group's path: absolute, or below the supervisor's own."""
+    parts = text.split("/")
+    if not text.strip("/") or ".." in parts or "." in parts or "\0" in text or "\n" in text:
+        raise refusal(
+            Code.BAD_PATH,
+            f'"{text}" cannot be a control group',
+            why="it names none, or goes through `..`",
+            hint='for example "production/blog" below the supervisor\'s own, or "/production/blog"',
+        )
+    return text
+
+
+CgroupText = Annotated[str, Form("path"), forms.text(parse_cgroup)]
 ListenerAddress = Annotated[ListenerKey, Form("address"), forms.text(parse_listener)]
 PassText = Annotated[Pass, Form("text"), forms.text(parse_pass)]
 TypeText = Annotated[Kind, Form("text"), forms.text(parse_type)]
