@@ -98,8 +98,10 @@ async def run(start: Start, sink: Sink) -> None:
         )
         gateway = await premises.bind(partial(_gateway, snapshot, door, supervisor, sink))
         stack.callback(gateway.close)
-        on_change = _after_change(shelf, gateway, supervisor)
-        configuration = RunningConfiguration(start.accepted, store, supervisor, on_change)
+        configuration = RunningConfiguration(
+            start.accepted, store, supervisor, _after_change(shelf, gateway, supervisor)
+        )
+        stack.push_async_callback(configuration.close)
         stop.on_second = supervisor.force
         control = _control(snapshot, supervisor, configuration, sink)
         gateway.start()

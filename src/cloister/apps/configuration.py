@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from cloister.apps.supervisor import Supervisor
-from cloister.config import apart
 from cloister.config.accepted import AcceptedStore
+from cloister.config.apart import Checker
 from cloister.model.configuration import Accepted, Configuration, Dialect
 from cloister.model.errors import CloisterError
 
@@ -37,6 +37,7 @@ class RunningConfiguration:
         self._supervisor = supervisor
         self._on_change = on_change
         self._changing = asyncio.Lock()
+        self._checker = Checker()
 
     def current(self) -> Accepted:
         """What runs."""
@@ -66,13 +67,17 @@ class RunningConfiguration:
         """Take the file that the configuration came from, where somebody has edited it since
         it was last read; ``None`` where nobody has. Raises as :meth:`replace`."""
         async with self._changing:
-            configuration = await apart.read(self._accepted.configuration.source)
+            configuration = await self._checker.read(self._accepted.configuration.source)
             if configuration.digest == self._accepted.file:
                 return None
             return await self._accept(configuration, configuration.digest)
 
+    async def close(self) -> None:
+        """Ends what was kept for the next change. Idempotent."""
+        await self._checker.close()
+
     async def _accept(self, configuration: Configuration, file: str) -> Accepted:
-        snapshot = await apart.check(configuration)
+        snapshot = await self._checker.check(configuration)
         accepted = Accepted(self._accepted.version + 1, configuration, file, time.time())
         await self._supervisor.apply(snapshot, lambda: self._store.write(accepted))
         self._accepted = accepted
