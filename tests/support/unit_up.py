@@ -34,7 +34,7 @@ class UnitUp(Up):
 
     def configure(self, method: str, path: str, value: Any = None) -> Any:
         """Unit's curl command; ``value`` is sent as it is if it is a text, else as JSON."""
-        command = ["curl", "--silent", "--show-error", "--max-time", "20", "-X", method]
+        command = ["curl", "--silent", "--show-error", "--max-time", "60", "-X", method]
         if value is not None:
             command += ["--data-binary", value if isinstance(value, str) else json.dumps(value)]
         command += ["--unix-socket", self.control, f"http://localhost{path}"]
@@ -48,7 +48,7 @@ class UnitUp(Up):
 
 def get(port: int, path: str = "/") -> str:
     """The body of an answer with status 200, by curl, through a listener on this port."""
-    command = ["curl", "--silent", "--show-error", "--fail", "--max-time", "20"]
+    command = ["curl", "--silent", "--show-error", "--fail", "--max-time", "60"]
     return subprocess.check_output([*command, f"http://127.0.0.1:{port}{path}"], text=True)
 
 
