@@ -8,6 +8,7 @@ empty one is put again. Needs root, the installed package and a C compiler.
 """
 
 import argparse
+import contextlib
 import http.client
 import json
 import os
@@ -101,7 +102,9 @@ def measure(
 def forget(supervisor: int) -> None:
     """As after a rest, when the process that checks is not kept any more."""
     for process in psutil.Process(supervisor).children():
-        if "cloister.config.apart" in process.cmdline():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if "cloister.config.apart" not in process.cmdline():
+                continue
             process.kill()
             while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
                 time.sleep(0.01)
