@@ -24,7 +24,7 @@ class Resources:
         """The group of an application, with its limits in force. Raises as
         :meth:`ControlGroups.application`."""
         known = self._groups.get(app.name)
-        group = self._groups.application(app.name, app.limits, app.isolation.control_group)
+        group = self._groups.application(app.name, app.limits, app.control_group)
         if self._watcher is None:
             self._watcher = Watcher(self._tell)
         self._watcher.add(group)

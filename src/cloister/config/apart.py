@@ -172,10 +172,10 @@ def _reply(connection: socket.socket) -> None:
             # What the asking process has made itself.
             question = pickle.loads(reader.read())  # noqa: S301
             connection.sendall(pickle.dumps(_answer(question)))
-        except Exception:
-            # Before the connection ends, and with it this process.
+        except Exception:  # noqa: BLE001 - whatever the text has done to the parser
+            # Once, and before the connection ends: who asks then ends this process too.
             traceback.print_exc()
-            raise
+            os._exit(1)
 
 
 def _serve(asked: socket.socket) -> None:

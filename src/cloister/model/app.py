@@ -149,6 +149,9 @@ class App:
     groups: tuple[str, ...] = ()
     """Further groups on the host, by name or number."""
     limits: Limits = NO_LIMITS
+    control_group: str | None = None
+    """The control group of the host in which the application's own is made: absolute, or
+    below the supervisor's. ``None``: in the supervisor's."""
     tmp_size: int = 64 * 1024 * 1024
     """Bytes that /tmp in the cell may hold."""
     fences: Fences = field(default_factory=Fences)

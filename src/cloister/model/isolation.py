@@ -131,9 +131,6 @@ class Isolation:
     temporary: tuple[Temporary, ...] = ()
     hostname: str | None = None
     """The cell's host name; ``None`` for the application's name."""
-    control_group: str | None = None
-    """The control group of the host in which the application's own is made: absolute, or
-    below the supervisor's. ``None``: in the supervisor's."""
     monotonic_offset: int = 0
     """Seconds that CLOCK_MONOTONIC is ahead of the host's; may be negative."""
     boottime_offset: int = 0

@@ -51,7 +51,6 @@ def isolation(path: KeyPath, asked: IsolationObject, who: Identity, report: Repo
         host_root=_host_root(path, asked),
         rootfs=rootfs,
         automount=automount,
-        control_group=None if asked.cgroup is None else asked.cgroup.path,
     )
 
 

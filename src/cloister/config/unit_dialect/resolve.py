@@ -147,6 +147,7 @@ class _Resolver:
         directory = folder and self.absolute(folder, "/" if rootfs is not None else None)
         program = self._program(part, directory)
         who = self._identity(part)
+        group = application.isolation.cgroup
         rootless = self._surroundings.uid != 0
         return App(
             name=self._names[part.text],
@@ -156,6 +157,7 @@ class _Resolver:
             ready=Readiness.NOTIFY if isinstance(program, PythonProgram) else Readiness.ACCEPT,
             processes=self._processes(part),
             log=self._log(application, directory),
+            control_group=None if group is None else group.path,
             user=None if rootless else str(who.host_uid),
             group=None if rootless else str(who.host_gid),
             groups=tuple(str(group) for group in who.groups if group != 0),
