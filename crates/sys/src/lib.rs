@@ -10,6 +10,7 @@ pub mod clocks;
 pub mod clone;
 pub mod credentials;
 pub mod descriptors;
+pub mod epoll;
 pub mod exponential;
 pub mod idmap;
 pub mod keyring;

@@ -78,3 +78,34 @@ def test_a_fault_ends_the_door(
         assert door.wait() == -fault
     finally:
         door.kill()
+
+
+def test_a_flood_is_served_and_leaves_nothing_that_wakes_the_door(
+    start_door: StartDoor, hosts: HostsDirectory
+) -> None:
+    """Where many come at once the door looks for them at a pace; where none come it sleeps."""
+    door = start_door(DoorOptions(workers=1))
+    with hosts.listen("one.example") as target, contextlib.ExitStack() as stack:
+        for _ in range(10):
+            clients = [stack.enter_context(socket.socket()) for _ in range(100)]
+            for client in clients:
+                client.setblocking(False)
+            for client in clients:
+                with contextlib.suppress(BlockingIOError):
+                    client.connect(door.listening.getsockname())
+            for number, client in enumerate(clients):
+                client.settimeout(60)
+                client.sendall(HELLO + number.to_bytes(2))
+            came = set()
+            for _ in clients:
+                served = stack.enter_context(target.accept())
+                assert served.receive(len(HELLO)) == HELLO
+                came.add(int.from_bytes(served.receive(2)))
+            assert came == set(range(len(clients)))
+        woken = wake_ups(door.pid)
+        with pytest.raises(AssertionError, match="did not come true"):
+            wait_until(lambda: wake_ups(door.pid) - woken > 20, seconds=1, what="the door wakes")
+        with door.connect() as late:
+            late.send(HELLO)
+            with target.accept() as served:
+                assert served.receive(len(HELLO)) == HELLO

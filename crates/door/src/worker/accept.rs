@@ -210,6 +210,7 @@ impl Worker {
     /// Puts the listeners back into the epoll set.
     pub(super) fn wake_listeners(&mut self) {
         self.resting = None;
+        self.gathering.stop();
         if self.full.is_some() {
             return;
         }

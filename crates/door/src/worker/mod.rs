@@ -8,6 +8,7 @@
 //! An idle worker sleeps without a timeout: it has no timer of its own.
 
 mod accept;
+mod gather;
 mod hand_off;
 pub mod mailbox;
 
@@ -29,6 +30,7 @@ use crate::slab::{Key, Slab};
 use crate::spin::Spin;
 use crate::stats::WorkerCounters;
 use crate::timers::Purpose;
+use gather::Gathering;
 use mailbox::{Command, Mailbox};
 
 /// Events taken at once.
@@ -65,6 +67,8 @@ pub struct Worker {
     capacity: usize,
     /// Listeners out of the epoll set until this moment: no descriptors were left.
     resting: Option<Moment>,
+    /// Listeners out of the epoll set because many come.
+    gathering: Gathering,
     /// Listeners out of the epoll set until a connection ends.
     full: Option<Arc<Places>>,
     draining: Option<Moment>,
@@ -101,6 +105,7 @@ impl Worker {
             listening: Vec::new(),
             capacity,
             resting: None,
+            gathering: Gathering::default(),
             full: None,
             draining: None,
             most: 0,
@@ -123,6 +128,7 @@ impl Worker {
             for event in events.drain(..) {
                 self.dispatch(event);
             }
+            self.gather();
             self.resume();
             self.hand_off();
             self.timers();
@@ -211,6 +217,12 @@ impl Worker {
             .map(|moment| moment.since(self.shared.now))
             .chain(connection)
             .chain(self.log.waiting().then_some(LOG_PATIENCE))
+            .map(whole_milliseconds)
+            .chain(
+                self.gathering
+                    .next()
+                    .map(|next| next.since(self.shared.now)),
+            )
             .min()
     }
 
@@ -228,7 +240,7 @@ impl Worker {
             }
             None if number == MAILBOX => self.commands(),
             None if number == ROOM => self.room(),
-            None => self.accept(number),
+            None => self.accept_woken(number),
         }
     }
 
@@ -330,7 +342,8 @@ impl Worker {
                 .iter()
                 .any(|listener| listener.socket.id == socket.id)
         };
-        let resting = self.resting.is_some() || self.full.is_some();
+        let resting =
+            self.resting.is_some() || self.full.is_some() || self.gathering.next().is_some();
         let (kept, gone): (Vec<_>, Vec<_>) =
             self.listening.drain(..).partition(|socket| named(socket));
         if !resting {
@@ -374,21 +387,30 @@ impl Worker {
     }
 }
 
+/// Up to the next millisecond: waking before a deadline would wake twice.
+fn whole_milliseconds(duration: Duration) -> Duration {
+    let count = duration.as_micros().div_ceil(1000);
+    Duration::from_millis(u64::try_from(count).unwrap_or(u64::MAX))
+}
+
 fn epoll_wait(
     epoll: impl std::os::fd::AsFd,
     events: &mut Vec<Event>,
     timeout: Option<Duration>,
 ) -> Result<(), Errno> {
-    // Up to the next millisecond: waking before a deadline would wake twice.
-    let timeout = timeout.map(|duration| {
-        let millis = duration.as_micros().div_ceil(1000);
-        rustix::event::Timespec {
-            tv_sec: i64::try_from(millis / 1000).unwrap_or(i64::MAX),
-            tv_nsec: i64::try_from(millis % 1000 * 1_000_000).unwrap_or(0),
+    match timeout {
+        Some(timeout) if timeout.subsec_micros() % 1000 != 0 => {
+            cloister_sys::epoll::wait(epoll.as_fd(), events, timeout)
         }
-    });
-    events.clear();
-    let space = rustix::buffer::spare_capacity(events);
-    epoll::wait(epoll, space, timeout.as_ref())?;
-    Ok(())
+        whole => {
+            let timeout = whole.map(|duration| rustix::event::Timespec {
+                tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
+                tv_nsec: i64::from(duration.subsec_nanos()),
+            });
+            events.clear();
+            let space = rustix::buffer::spare_capacity(events);
+            epoll::wait(epoll, space, timeout.as_ref())?;
+            Ok(())
+        }
+    }
 }
