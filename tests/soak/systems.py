@@ -108,6 +108,8 @@ class Supervised(System):
                 f'[apps.{name}]\ncommand = ["/usr/bin/python3", "{directory}/keyed.py"]\n'
                 f'directory = "{directory}"\nhosts = ["{name}.example"]\nready = "accept"\n'
                 f'send-proxy = "{proxy}"\n'
+                # Killed over and over: no crash loop of its own.
+                'restart = { failures = 1000, window = "1s" }\n'
             )
         self.up.write({}, "\n" + "\n".join(apps))
         self.up.start()
