@@ -6,8 +6,7 @@ import fcntl
 import os
 import resource
 import sys
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Protocol, SupportsIndex
 
 SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
@@ -120,26 +119,3 @@ def raise_descriptor_limit() -> int:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return sys.maxsize if soft == resource.RLIM_INFINITY else soft
-
-
-def descendants(pid: int) -> list[int]:
-    """A process and all below it, as far as they can be seen (proc_pid_task(5))."""
-    found = []
-    ahead = [pid]
-    while ahead:
-        found.append(ahead.pop())
-        with contextlib.suppress(OSError):  # it has ended
-            for thread in Path(f"/proc/{found[-1]}/task").iterdir():
-                ahead += map(int, (thread / "children").read_text().split())
-    return found
-
-
-def open_sockets(pids: Iterable[int]) -> Iterator[int]:
-    """The inodes of the sockets that these processes have open, as far as they can be seen."""
-    for pid in pids:
-        with contextlib.suppress(OSError):  # it has ended, or is another user's
-            for descriptor in Path(f"/proc/{pid}/fd").iterdir():
-                with contextlib.suppress(OSError):  # it was closed meanwhile
-                    target = str(descriptor.readlink())
-                    if target.startswith("socket:["):
-                        yield int(target[8:-1])

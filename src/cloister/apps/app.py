@@ -29,7 +29,8 @@ from cloister.model.app import (
     SelfSignedTls,
 )
 from cloister.model.lifecycle import HttpProbe
-from cloister.processes import descendants, memory_file, open_sockets
+from cloister.proc import descendants, sockets
+from cloister.processes import memory_file
 
 
 class AppProcess:
@@ -66,7 +67,7 @@ class AppProcess:
 
     def sockets(self) -> Iterator[int]:
         """The inodes of the sockets that are open anywhere in its cell."""
-        return open_sockets(descendants(self.pid))
+        return (inode for pid in descendants(self.pid) for inode in sockets(pid))
 
     async def wait_ready(self) -> None:
         """Returns when it serves, as the application's ``ready`` says."""

@@ -1,11 +1,13 @@
 """What control groups set for a process: version 1 and version 2 (cgroups(7))."""
 
+import os
 from collections.abc import Iterator
-from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
+from cloister import proc
 from cloister.audit.facts import Bounds, Process
+from cloister.cells.cgroups.hierarchies import bounding, mounted
 
 _UNLIMITED = 2**60
 """Version 1 says "none" by the largest multiple of a page."""
@@ -16,7 +18,7 @@ class Groups:
     """Where the hierarchies are mounted; asks each group once."""
 
     def __init__(self) -> None:
-        self._mounts = dict(_mounts())
+        self._mounts = mounted(proc.text(os.getpid(), "mountinfo"))
         self.of_groups = lru_cache(maxsize=None)(self._bounds)
 
     def of(self, process: Process) -> Bounds:
@@ -24,12 +26,8 @@ class Groups:
         return self.of_groups(process.control_groups)
 
     def _bounds(self, groups: tuple[tuple[str, str], ...]) -> Bounds:
-        folders: dict[str, list[Path]] = {}
-        for controllers, path in groups:
-            for controller in controllers.split(","):
-                mount = self._mounts.get(controller)
-                if mount is not None:
-                    folders[controller] = list(_upwards(mount, path))
+        above = bounding(self._mounts, groups)
+        folders = {name: [Path(one) for one in paths] for name, paths in above.items()}
         unified = folders.get("", [])
         memory = [
             *_numbers(unified, "memory.max"),
@@ -60,27 +58,6 @@ class Groups:
             or any(one != _DEFAULT_SHARES for one in shares),
             io=bool(io),
         )
-
-
-def _mounts() -> Iterator[tuple[str, Path]]:
-    """Controllers, empty for version 2, with their mount points."""
-    with suppress(OSError):
-        for line in Path("/proc/self/mountinfo").read_text("utf-8").splitlines():
-            fields = line.split()
-            end = fields.index("-")
-            if fields[end + 1] == "cgroup2":
-                yield "", Path(fields[4])
-            elif fields[end + 1] == "cgroup":
-                for controller in fields[end + 3].split(","):
-                    yield controller, Path(fields[4])
-
-
-def _upwards(mount: Path, path: str) -> Iterator[Path]:
-    """The group's folder and those above it, without the root, which bounds nothing."""
-    folder = mount / path.lstrip("/")
-    while folder != mount and folder.is_relative_to(mount):
-        yield folder
-        folder = folder.parent
 
 
 def _numbers(folders: list[Path], name: str) -> list[int]:

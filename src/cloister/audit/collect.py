@@ -1,23 +1,22 @@
-"""Reads /proc once for all processes (proc(5)). The only reader of it in this package; changes
-nothing. A process that ends meanwhile is left out."""
+"""Reads /proc once for all processes (proc(5)). Changes nothing. A process that ends meanwhile
+is left out."""
 
 import os
 import re
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from cloister import proc
 from cloister.audit.facts import LOOKED_AT, Host, Identity, Process
 from cloister.audit.ports import listening
 
-_UNIT = re.compile(r"/([^/]+\.service)(?:/|$)")
 _SECRET = re.compile(
     r"SECRET|PASSW|TOKEN|API_?KEY|PRIVATE_?KEY|ACCESS_?KEY|CREDENTIAL", re.IGNORECASE
 )
 _NO_SECRET = frozenset({"CREDENTIALS_DIRECTORY"})
 """A folder's name."""
-_LIMITS = {"Max open files": 3, "Max processes": 2, "Max core file size": 4}
-"""Titles in ``limits``, each with the number of its words."""
+_LIMITS = ("Max open files", "Max processes", "Max core file size")
+"""Titles in ``limits``."""
 _CELL = "cloister-cell"
 _KERNEL = 2
 """kthreadd, the parent of the kernel's threads."""
@@ -27,7 +26,7 @@ def host() -> Host:
     """The machine and every process of this pid namespace that is no thread of the kernel's."""
     namespaces = _namespaces(1) or _namespaces(os.getpid()) or {}
     unseen: list[str] = []
-    rows = [row for pid in _pids() if (row := _read(pid)) is not None]
+    rows = [row for pid in proc.pids() if (row := _read(pid)) is not None]
     parents = {pid: (int(status["PPid"]), status["Name"]) for pid, status in rows}
     hidden = 0
     processes = []
@@ -51,16 +50,11 @@ def host() -> Host:
     )
 
 
-def _pids() -> Iterator[int]:
-    return (int(name) for name in os.listdir("/proc") if name.isdecimal())  # noqa: PTH208
-
-
 def _read(pid: int) -> tuple[int, dict[str, str]] | None:
     try:
-        lines = _text(pid, "status").splitlines()
+        status = proc.status(pid)
     except OSError:
         return None
-    status = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
     if status.get("PPid") == str(_KERNEL) or pid == _KERNEL or status["State"].startswith("Z"):
         return None
     return pid, status
@@ -82,10 +76,9 @@ def _process(
         groups=frozenset(int(group) for group in status["Groups"].split()),
         capabilities=0 if apart else int(status["CapEff"], 16),
     )
-    root = _link(pid, "root")
-    code, both = _code(pid, identity, _link(pid, "exe"))
-    groups = _control_groups(pid)
-    units = [unit for _, path in groups for unit in _UNIT.findall(path)]
+    root = proc.link(pid, "root")
+    code, both = _code(pid, identity, proc.link(pid, "exe"))
+    groups = proc.control_groups(pid)
     return Process(
         pid=pid,
         parent=int(status["PPid"]),
@@ -101,7 +94,7 @@ def _process(
         view=None if namespaces is None or root is None else (namespaces["mnt"], root),
         network=None if namespaces is None else namespaces["net"],
         control_groups=groups,
-        label=_label(pid),
+        label=proc.label(pid),
         oom_score_adjust=_number(pid, "oom_score_adj"),
         open_files=limits["Max open files"],
         user_processes=limits["Max processes"],
@@ -109,7 +102,7 @@ def _process(
         writable_code=code,
         writable_and_executable=both,
         secret_variables=_secret_variables(pid),
-        unit=units[-1] if units else None,
+        unit=proc.unit(groups),
         app=app,
     )
 
@@ -152,7 +145,7 @@ def _code(pid: int, identity: Identity, executable: str | None) -> tuple[tuple[s
     files: dict[str, None] = {} if executable is None else {executable: None}
     both = False
     with suppress(OSError):
-        for line in _text(pid, "maps").splitlines():
+        for line in proc.text(pid, "maps").splitlines():
             fields = line.split(None, 5)
             if "x" in fields[1]:
                 both = both or "w" in fields[1]
@@ -174,32 +167,17 @@ def _changeable(pid: int, path: str, identity: Identity) -> bool:
 
 def _secret_variables(pid: int) -> tuple[str, ...]:
     try:
-        text = _text(pid, "environ")
+        text = proc.text(pid, "environ")
     except OSError:
         return ()
     names = (variable.partition("=")[0] for variable in text.split("\0") if "=" in variable)
     return tuple(name for name in names if _SECRET.search(name) and name not in _NO_SECRET)
 
 
-def _control_groups(pid: int) -> tuple[tuple[str, str], ...]:
-    try:
-        lines = _text(pid, "cgroup").splitlines()
-    except OSError:
-        return ()
-    fields = (line.split(":", 2) for line in lines)
-    return tuple((controllers, path) for _, controllers, path in fields)
-
-
 def _limits(pid: int) -> dict[str, int]:
     """Soft limits by their titles; -1: none, or not to be seen."""
-    found = dict.fromkeys(_LIMITS, -1)
-    with suppress(OSError):
-        for line in _text(pid, "limits").splitlines():
-            for title, words in _LIMITS.items():
-                if line.startswith(title):
-                    value = line.split()[words]
-                    found[title] = -1 if value == "unlimited" else int(value)
-    return found
+    known = proc.limits(pid) or {}
+    return {title: known.get(title, (-1, -1))[0] for title in _LIMITS}
 
 
 def _namespaces(pid: int) -> dict[str, int] | None:
@@ -217,28 +195,8 @@ def _access_control() -> bool:
     return bool({"apparmor", "selinux", "smack"} & set(modules))
 
 
-def _label(pid: int) -> str | None:
-    try:
-        text = _text(pid, "attr/current").rstrip("\0\n")
-    except OSError:
-        return None
-    return None if not text or text.startswith("unconfined") or ":unconfined_t:" in text else text
-
-
 def _number(pid: int, name: str) -> int:
     try:
-        return int(_text(pid, name))
+        return int(proc.text(pid, name))
     except OSError:
         return 0
-
-
-def _link(pid: int, name: str) -> str | None:
-    try:
-        return os.readlink(f"/proc/{pid}/{name}")  # noqa: PTH115
-    except OSError:
-        return None
-
-
-def _text(pid: int, name: str) -> str:
-    with open(f"/proc/{pid}/{name}", encoding="utf-8", errors="replace") as file:  # noqa: PTH123
-        return file.read()

@@ -8,11 +8,13 @@ with its parent, and its memory's shared pages once for each process.
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from cloister.apps.brief import AppBrief
+from cloister.cells.cgroups.counters import COUNTERS, USAGE, pairs, read
 from cloister.processes import raise_descriptor_limit
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -23,6 +25,17 @@ _ABSENT = -1
 """Instead of a descriptor: there is no such file."""
 _LONGEST = 64 * 1024
 """Bytes of a counter's file."""
+_HERE = (
+    *("cpu_seconds", "memory_bytes", "io_read_bytes", "io_write_bytes"),
+    *("tasks", "throttled_seconds", "oom_kills"),
+)
+_SOURCES = {
+    version: {
+        name: one for name, one in {**USAGE[version], **COUNTERS[version]}.items() if name in _HERE
+    }
+    for version in USAGE
+}
+"""Those of the kernel's counters that are looked at again and again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +80,7 @@ class UsageReader:
             return processes_below(app.pids)
         found: dict[str, float | int] = {}
         for folder, version in app.groups:
-            read = self._version_2 if version == 2 else self._version_1
-            found.update(read(folder))
+            found.update(read(_SOURCES[version], partial(self._text, folder)))
         return Usage(**found)  # type: ignore[arg-type]
 
     def _forget(self, folder: str) -> None:
@@ -100,47 +112,6 @@ class UsageReader:
         with contextlib.closing(os.fdopen(descriptor)) as file:
             return file.read(_LONGEST)
 
-    def _version_2(self, folder: str) -> Iterator[tuple[str, float | int]]:
-        """Control groups version 2 (Documentation/admin-guide/cgroup-v2.rst)."""
-        if text := self._text(folder, "cpu.stat"):
-            cpu = _pairs(text)
-            yield "cpu_seconds", cpu["usage_usec"] / 1e6
-            if "throttled_usec" in cpu:
-                yield "throttled_seconds", cpu["throttled_usec"] / 1e6
-        if text := self._text(folder, "memory.current"):
-            yield "memory_bytes", int(text)
-        if text := self._text(folder, "memory.events"):
-            yield "oom_kills", _pairs(text).get("oom_kill", 0)
-        if text := self._text(folder, "pids.current"):
-            yield "tasks", int(text)
-        if (text := self._text(folder, "io.stat")) is not None:
-            words = text.split()
-            for name, key in (("io_read_bytes", "rbytes="), ("io_write_bytes", "wbytes=")):
-                yield name, sum(int(w[len(key) :]) for w in words if w.startswith(key))
-
-    def _version_1(self, folder: str) -> Iterator[tuple[str, float | int]]:
-        """Version 1 (Documentation/admin-guide/cgroup-v1): a folder has some of the files."""
-        if text := self._text(folder, "cpuacct.usage"):
-            yield "cpu_seconds", int(text) / 1e9
-        if text := self._text(folder, "cpu.stat"):
-            yield "throttled_seconds", _pairs(text).get("throttled_time", 0) / 1e9
-        if text := self._text(folder, "memory.usage_in_bytes"):
-            yield "memory_bytes", int(text)
-        if text := self._text(folder, "memory.oom_control"):
-            yield "oom_kills", _pairs(text).get("oom_kill", 0)
-        if text := self._text(folder, "pids.current"):
-            yield "tasks", int(text)
-        if (text := self._text(folder, "blkio.throttle.io_service_bytes_recursive")) is not None:
-            lines = [line.split() for line in text.splitlines()]
-            for name, key in (("io_read_bytes", "Read"), ("io_write_bytes", "Write")):
-                yield name, sum(int(n[2]) for n in lines if len(n) == 3 and n[1] == key)
-
-
-def _pairs(text: str) -> dict[str, int]:
-    """Lines ``key number``."""
-    words = text.split()
-    return dict(zip(words[::2], map(int, words[1::2]), strict=True))
-
 
 def processes_below(pids: Iterable[int]) -> Usage:
     """The sum over these processes and all below them."""
@@ -162,7 +133,7 @@ def processes_below(pids: Iterable[int]) -> Usage:
         tasks += int(stat[17])
         memory += int(stat[21]) * _PAGE
         with contextlib.suppress(OSError):
-            io = _pairs(Path(f"/proc/{pid}/io").read_text("ascii").replace(":", ""))
+            io = pairs(Path(f"/proc/{pid}/io").read_text("ascii").replace(":", ""))
             read += io["read_bytes"]
             written += io["write_bytes"]
     if not known:

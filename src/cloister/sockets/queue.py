@@ -4,7 +4,7 @@ import errno
 import os
 import socket
 
-from cloister.sockets import unix_diag
+from cloister import unix_diag
 
 File = tuple[int, int]
 """A file's device, as the kernel numbers it inside, and inode."""

@@ -11,7 +11,7 @@ import pytest
 
 from cloister.apps.load import Census, ListenerLoad
 from cloister.model.listener import SocketOptions, UnixAddress
-from cloister.processes import descendants, open_sockets
+from cloister.proc import descendants, sockets
 from cloister.sockets.bind import BoundSocket, bind_listener
 
 
@@ -109,6 +109,6 @@ def test_sockets_of_a_process_and_of_those_below_it() -> None:
     pid = os.getpid()
     with socket.socket() as mine:
         assert pid in descendants(pid)
-        assert os.fstat(mine.fileno()).st_ino in open_sockets([pid])
-    assert list(open_sockets([2**22 + 1])) == []
+        assert os.fstat(mine.fileno()).st_ino in sockets(pid)
+    assert list(sockets(2**22 + 1)) == []
     assert descendants(2**22 + 1) == [2**22 + 1]

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,6 +71,57 @@ class Host:
         return tuple(one for one in self.sites if one.controllers != {"freezer"})
 
 
+@dataclass(frozen=True, slots=True)
+class Mounted:
+    """One mount of a hierarchy."""
+
+    version: int
+    names: frozenset[str]
+    """Of version 1, its controllers among the mount's options; empty for version 2."""
+    root: str
+    """The group that is seen at the mount."""
+    point: str
+
+
+def mounted(mountinfo: str) -> tuple[Mounted, ...]:
+    """From the text of a proc_pid_mountinfo(5)."""
+    found = []
+    for line in mountinfo.splitlines():
+        before, _, after = line.partition(" - ")
+        root, point = (_unescaped(field) for field in before.split()[3:5])
+        kind, _, options = after.split()[:3]
+        if kind == "cgroup2":
+            found.append(Mounted(2, frozenset(), root, point))
+        elif kind == "cgroup":
+            found.append(Mounted(1, frozenset(options.split(",")), root, point))
+    return tuple(found)
+
+
+def bounding(
+    mounts: Iterable[Mounted], groups: Iterable[tuple[str, str]]
+) -> dict[str, tuple[str, ...]]:
+    """The folders of the groups that bound a process: by each controller, ``""`` for version 2,
+    the innermost first, without the root, which bounds nothing. ``groups`` are the process's,
+    as controllers and path (cgroups(7))."""
+    mounts = tuple(mounts)
+    found: dict[str, tuple[str, ...]] = {}
+    for listed, group in groups:
+        names = frozenset(listed.split(",")) if listed else frozenset()
+        for one in mounts:
+            if (one.names >= names) if names else one.version == 2:
+                folder = _folder(one.point, one.root, group)
+                if folder is not None:
+                    found.update(dict.fromkeys(names or {""}, tuple(_up(folder, one.point))))
+                    break
+    return found
+
+
+def _up(folder: str, mount: str) -> Iterator[str]:
+    while folder.startswith(f"{mount}/"):
+        yield folder
+        folder = folder.rpartition("/")[0]
+
+
 def hierarchies(mountinfo: str, memberships: str) -> tuple[Hierarchy, ...]:
     """From the texts of /proc/self/mountinfo and /proc/self/cgroup."""
     none: frozenset[str] = frozenset()
@@ -78,20 +130,15 @@ def hierarchies(mountinfo: str, memberships: str) -> tuple[Hierarchy, ...]:
         _, listed, group = line.split(":", 2)
         groups[frozenset(listed.split(",")) if listed else frozenset()] = group
     found: dict[frozenset[str], Hierarchy] = {}
-    for line in mountinfo.splitlines():
-        before, _, after = line.partition(" - ")
-        root, mount = (_unescaped(field) for field in before.split()[3:5])
-        kind, _, options = after.split()[:3]
-        if kind not in ("cgroup", "cgroup2"):
-            continue
+    for one in mounted(mountinfo):
         names = none
-        if kind == "cgroup":
-            names = next((one for one in groups if one and one <= set(options.split(","))), none)
+        if one.version == 1:
+            names = next((names for names in groups if names and names <= one.names), none)
             if not names:
                 continue
-        own = _folder(mount, root, groups.get(names))
+        own = _folder(one.point, one.root, groups.get(names))
         if names not in found or found[names].own is None:
-            found[names] = Hierarchy(2 if kind == "cgroup2" else 1, names, mount, own)
+            found[names] = Hierarchy(one.version, names, one.point, own)
     return tuple(found.values())
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar, cast
 
+from cloister import proc, unix_diag
 from cloister.diagnose.facts import (
     Attempt,
     Credentials,
@@ -23,7 +24,6 @@ from cloister.diagnose.facts import (
     Walk,
 )
 from cloister.diagnose.probes import logs, networks, paths, processes, stand_in, units
-from cloister.sockets import unix_diag
 
 T = TypeVar("T")
 
@@ -76,11 +76,7 @@ class HostProbes:
 
     def named(self, name: str) -> tuple[Process, ...]:
         """Every process of this ``comm``."""
-        found = (
-            self.process(pid)
-            for pid in processes.process_ids()
-            if processes.process_name(pid) == name
-        )
+        found = (self.process(pid) for pid in proc.pids() if processes.process_name(pid) == name)
         return tuple(sorted((one for one in found if one), key=lambda one: one.pid))
 
     def mounts(self, view: Process | None = None) -> tuple[Mount, ...]:

@@ -6,7 +6,13 @@ from pathlib import Path
 import pytest
 
 from cloister.cells.cgroups import hierarchies as module
-from cloister.cells.cgroups.hierarchies import Hierarchy, discover, hierarchies
+from cloister.cells.cgroups.hierarchies import (
+    Hierarchy,
+    bounding,
+    discover,
+    hierarchies,
+    mounted,
+)
 
 UNIFIED = "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n"
 HYBRID = """\
@@ -87,3 +93,20 @@ def test_a_delegated_group_is_found_from_below(
     inner = str(tmp_path / "unit" / "supervisor")
     assert module._delegated(inner, str(tmp_path)) == str(tmp_path / "unit")
     assert module._delegated(str(tmp_path / "other"), str(tmp_path)) is None
+
+
+def test_the_groups_that_bound_a_process() -> None:
+    groups = (("memory", "/a/b"), ("cpu,cpuacct", "/"), ("", "/c"), ("pids", "/not/mounted"))
+    assert bounding(mounted(HYBRID), groups) == {
+        "memory": ("/sys/fs/cgroup/memory/a/b", "/sys/fs/cgroup/memory/a"),
+        # The root bounds nothing.
+        "cpu": (),
+        "cpuacct": (),
+        "": ("/sys/fs/cgroup/unified/c",),
+    }
+
+
+def test_groups_in_a_container_begin_at_what_is_mounted() -> None:
+    mounts = mounted("1 2 0:3 /docker/abc /cg rw - cgroup cgroup rw,memory\n")
+    assert bounding(mounts, (("memory", "/docker/abc/app"),)) == {"memory": ("/cg/app",)}
+    assert bounding(mounts, (("memory", "/elsewhere"),)) == {}

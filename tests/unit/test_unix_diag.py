@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from cloister.sockets import unix_diag
-from cloister.sockets.unix_diag import LISTEN, SHOW_NAME, Answer
+from cloister import unix_diag
+from cloister.unix_diag import LISTEN, SHOW_NAME, Answer
 
 
 def answer(inode: int) -> Answer:
