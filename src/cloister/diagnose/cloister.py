@@ -17,18 +17,25 @@ from cloister.model.isolation import HostIdentity
 from cloister.model.listener import UnixAddress
 from cloister.model.route import SendProxy
 from cloister.model.snapshot import Snapshot
-from cloister.sockets.plan import SocketPlan, plan_app, plan_listener
+from cloister.sockets.plan import SocketPlan, plan_app, plan_listener, plan_metrics
 
+METRICS = "metrics"
+"""How the gateway's sockets are called, beside the listeners' names."""
 _NOBODY = 65534
 """An id that owns nothing and is in no group of a socket's."""
 
 
 def ways(snapshot: Snapshot, who: str | None, probes: Probes) -> list[tuple[Target, Asker]]:
-    """Each application and each Unix listener, and ``who``, or those who are to reach it.
+    """Each application and each Unix socket that it configures, and ``who``,
+    or those who are to reach it.
 
     Raises :class:`UsageError` where there is nobody of that name.
     """
-    found = [*app_ways(snapshot, probes), *listener_ways(snapshot, probes)]
+    found = [
+        *app_ways(snapshot, probes),
+        *listener_ways(snapshot, probes),
+        *metrics_ways(snapshot, probes),
+    ]
     if who is None:
         return found
     asked = find(who, probes)
@@ -73,6 +80,21 @@ def listener_ways(snapshot: Snapshot, probes: Probes) -> Iterator[tuple[Target, 
                 continue
             for asker in _clients(plan, maker, probes):
                 yield target, asker
+
+
+def metrics_ways(snapshot: Snapshot, probes: Probes) -> Iterator[tuple[Target, Asker]]:
+    """The Unix sockets at which metrics are asked for, called :data:`METRICS`."""
+    maker = _maker(snapshot, probes)
+    for plan in plan_metrics(snapshot):
+        target = Target(
+            UnixPlace(plan.path),
+            plan=plan,
+            maker=maker,
+            listener=METRICS,
+            source=snapshot.source,
+        )
+        for asker in _clients(plan, maker, probes):
+            yield target, asker
 
 
 def _clients(plan: SocketPlan | None, maker: int, probes: Probes) -> Iterator[Asker]:

@@ -117,6 +117,10 @@ socket = {{ mode = "0600" }}
 [listeners.everybody]
 listen = ["unix:{folder}/everybody.sock", "unix:@cloister-test-{pid}"]
 socket = {{ mode = "0666" }}
+
+[metrics]
+listen = "unix:{folder}/metrics.sock"
+group = "{gid}"
 """
 
 
@@ -134,7 +138,14 @@ def test_the_listeners_sockets_are_looked_at_as_those_who_are_to_connect(up: Up)
         "private",
         "everybody",
         "everybody",
+        "metrics",
     ]
+    asked = up.folder / "metrics.sock"
+    asked.chmod(0o600)
+    (finding,) = doctor(up, "metrics")[f"metrics (unix:{asked})"]
+    assert finding.code == "socket-mode"
+    cure(finding)
+    assert asked.stat().st_mode & 0o777 == 0o660
     path = up.folder / "front" / "front.sock"
     made = (path.stat().st_gid, path.stat().st_mode)
     path.chmod(0o755)

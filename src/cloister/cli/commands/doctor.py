@@ -66,8 +66,8 @@ def command(
     Connects as the one who asks: with the ids, groups, mounts and network of the running
     process, where this command runs as root. Says hello where the other side's protocol is
     known, and changes nothing. Without a target all apps and Unix listeners of the
-    configuration and all upstreams of nginx are looked at. Exits with 1 where something is
-    wrong.
+    configuration, its `metrics` sockets and all upstreams of nginx are looked at. Exits with 1
+    where something is wrong.
 
     \b
     Examples:
