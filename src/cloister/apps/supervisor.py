@@ -467,6 +467,16 @@ class Supervisor:
             door=self._door_status(statistics),
         )
 
+    async def app_status(self, name: str) -> AppStatus:
+        """How one application is, without a look at the others: of hundreds that takes a second.
+        Waits for the door as :meth:`status`. Raises :class:`UnknownAppError`."""
+        statistics = await self._statistics()
+        return self._app(self._supervised(name), self._traffic(statistics).get(name))
+
+    async def door_status(self) -> DoorStatus:
+        """How the door is. Waits for it as :meth:`status`."""
+        return self._door_status(await self._statistics())
+
     async def brief(self) -> Brief:
         """What changes all the time, cheaply. Waits for the door as :meth:`status`."""
         statistics = await self._statistics()
@@ -514,14 +524,19 @@ class Supervisor:
         return tuple(found)
 
     def _all_apps(self, statistics: Statistics | None) -> tuple[AppStatus, ...]:
+        traffic = self._traffic(statistics)
+        return tuple(self._app(one, traffic.get(name)) for name, one in self._apps.items())
+
+    def _traffic(self, statistics: Statistics | None) -> dict[str, Traffic]:
+        """Of each application; empty where the door tells nothing."""
         if statistics is None:
-            return tuple(self._app(one, None) for one in self._apps.values())
+            return {}
         counted = {
             one.name: Traffic(one.accepted, one.active, one.bytes_to_target, one.bytes_to_client)
             for one in statistics.apps
         }
         nothing = Traffic(0, 0, 0, 0)
-        return tuple(self._app(one, counted.get(name, nothing)) for name, one in self._apps.items())
+        return {name: counted.get(name, nothing) for name in self._apps}
 
     def _app(self, supervised: _Supervised, traffic: Traffic | None) -> AppStatus:
         app, service = supervised.app, supervised.service
@@ -633,15 +648,19 @@ class Supervisor:
         Raises :class:`UnknownAppError`, and :class:`CloisterError` while everything stops.
         """
         self._refuse_stopping()
-        supervised = self._apps.get(name)
-        if supervised is None:
-            raise UnknownAppError(name, tuple(self._apps))
+        supervised = self._supervised(name)
         verbs: dict[str, Callable[[], None]] = {
             "start": supervised.service.start,
             "stop": supervised.service.stop,
             "restart": supervised.service.restart,
         }
         verbs[verb]()
+
+    def _supervised(self, name: str) -> _Supervised:
+        found = self._apps.get(name)
+        if found is None:
+            raise UnknownAppError(name, tuple(self._apps))
+        return found
 
 
 def _connection_plan(program: AppProgram) -> ConnectionPlan:

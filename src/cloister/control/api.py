@@ -34,7 +34,6 @@ from starlette.routing import Route
 
 from cloister import wire
 from cloister.apps.configuration import ConflictError, RunningConfiguration
-from cloister.apps.status import AppStatus
 from cloister.apps.supervisor import Supervisor, UnknownAppError
 from cloister.control import config_tree, openapi
 from cloister.control.bodies import read_body
@@ -90,19 +89,19 @@ def application(supervisor: Supervisor, configuration: RunningConfiguration) -> 
         return JSONResponse([dataclasses.asdict(one) for one in (await supervisor.status()).apps])
 
     async def app(request: Request) -> JSONResponse:
-        return _answer(await _find(supervisor, request.path_params["name"]))
+        return _answer(await supervisor.app_status(request.path_params["name"]))
 
     def command(verb: str) -> Handler:
         async def handle(request: Request) -> JSONResponse:
             name = request.path_params["name"]
             supervisor.command(name, verb)
-            return _answer(await _find(supervisor, name), 202)
+            return _answer(await supervisor.app_status(name), 202)
 
         return handle
 
     async def replace_door(_request: Request) -> JSONResponse:
         await supervisor.replace_door()
-        return _answer((await supervisor.status()).door)
+        return _answer(await supervisor.door_status())
 
     async def current(_request: Request) -> JSONResponse:
         return _answer(_text(configuration.current()))
@@ -148,14 +147,6 @@ def _dialect(name: str) -> Dialect:
     except ValueError:
         known = ", ".join(one.value for one in Dialect)
         raise wire.WireError(f"dialect: expected one of {known}, found {name!r}") from None
-
-
-async def _find(supervisor: Supervisor, name: str) -> AppStatus:
-    known = (await supervisor.status()).apps
-    for one in known:
-        if one.name == name:
-            return one
-    raise UnknownAppError(name, tuple(one.name for one in known))
 
 
 def _answer(value: Any, code: int = 200) -> JSONResponse:

@@ -93,9 +93,17 @@ class FakeSupervisor:
     def __init__(self) -> None:
         self.commands: list[tuple[str, str]] = []
         self.answer = STATUS
+        self.looks = 0
+        """How often it was asked for everything."""
 
     async def status(self) -> DaemonStatus:
+        self.looks += 1
         return self.answer
+
+    async def app_status(self, name: str) -> AppStatus:
+        if name != "blog":
+            raise UnknownAppError(name, ("blog",))
+        return BLOG
 
     def command(self, name: str, verb: str) -> None:
         if name != "blog":
@@ -178,6 +186,7 @@ def test_an_application_is_commanded(running: Running, verb: str) -> None:
     with ControlClient(running.path) as client:
         assert client.command("blog", verb) == BLOG
     assert running.supervisor.commands == [("blog", verb)]
+    assert running.supervisor.looks == 0  # of hundreds of applications that is work
 
 
 def test_a_configuration_is_read_and_replaced(running: Running) -> None:
