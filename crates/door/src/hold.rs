@@ -29,7 +29,7 @@ use crate::process;
 const PACKET: usize = 64 * 1024;
 
 /// The most descriptors of one entry.
-const DESCRIPTORS: usize = 16;
+const DESCRIPTORS: usize = 64;
 
 /// Keeps, until a supervisor says that it has stopped.
 ///
@@ -86,7 +86,7 @@ fn pause() {
 
 /// How a conversation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outcome {
+pub enum Outcome {
     /// The supervisor is gone; there may be another one.
     Gone,
     /// It has stopped.
@@ -99,15 +99,22 @@ struct Entry {
     descriptors: Vec<OwnedFd>,
 }
 
-/// What is kept.
+/// What is kept, by its names.
 #[derive(Debug, Default)]
-struct Holder {
+pub struct Holder {
     entries: BTreeMap<String, Entry>,
 }
 
 impl Holder {
-    /// Obeys one supervisor to its end. Blocks.
-    fn serve(&mut self, supervisor: BorrowedFd<'_>) -> Outcome {
+    /// The names of all entries, in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.entries.keys().map(String::as_str)
+    }
+
+    /// Obeys one supervisor, at the other end of a `SOCK_SEQPACKET` socket, until it has ended,
+    /// says that it has stopped, or sends what is no order. Blocks. Descriptors that come with
+    /// an order belong to the holder.
+    pub fn serve(&mut self, supervisor: BorrowedFd<'_>) -> Outcome {
         loop {
             let (order, descriptors) = match receive(supervisor) {
                 Ok(Some(received)) => received,

@@ -21,7 +21,7 @@ from cloister.sockets.peer import peer
 from cloister.wire import U32, Tag
 
 PACKET_LIMIT = 64 * 1024
-DESCRIPTOR_LIMIT = 16
+DESCRIPTOR_LIMIT = 64
 """Of one entry."""
 _PAUSE = 1.0
 """Seconds before the second holder that follows another one, and each after it."""

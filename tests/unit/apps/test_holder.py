@@ -129,7 +129,7 @@ def test_what_is_no_order_loses_nothing(tmp_path: Path) -> None:
         holder = Holder(path)
         await holder.begin()
         with pytest.raises(ValueError, match="too many"):
-            holder.store("a", "", list(range(17)))
+            holder.store("a", "", list(range(65)))
         holder.store("a", "one", [])
         await holder.end()
 

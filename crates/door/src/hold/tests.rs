@@ -32,7 +32,7 @@ impl Supervisor {
 
     fn order(&self, text: &str, descriptors: &[OwnedFd]) {
         let borrowed: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
-        let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(32))];
+        let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(80))];
         let mut control = SendAncillaryBuffer::new(&mut space);
         if !borrowed.is_empty() {
             assert!(control.push(SendAncillaryMessage::ScmRights(&borrowed)));
@@ -43,7 +43,7 @@ impl Supervisor {
 
     fn answer(&self) -> (Answer, Vec<OwnedFd>) {
         let mut bytes = vec![0; PACKET];
-        let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(32))];
+        let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(80))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let mut pieces = [IoSliceMut::new(&mut bytes)];
         let message = recvmsg(&self.socket, &mut pieces, &mut control, RecvFlags::empty());
@@ -115,7 +115,7 @@ fn the_next_supervisor_gets_what_the_last_one_stored() {
 
 #[test]
 fn what_is_no_order_ends_the_conversation_and_loses_nothing() {
-    let many = || (0..17).map(|_| std::io::pipe().expect("a pipe").0.into());
+    let many = || (0..65).map(|_| std::io::pipe().expect("a pipe").0.into());
     let long = format!("{}{}", store("x", ""), " ".repeat(PACKET));
     let cases: [(String, Vec<OwnedFd>); 4] = [
         ("{".to_owned(), Vec::new()),

@@ -24,6 +24,24 @@ fn every_known_message_holds_to_the_properties() {
     assert!(count > 20, "the messages of the contract are missing");
 }
 
+#[test]
+fn every_known_order_to_the_holder_holds_to_the_properties() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut count = 0;
+    for folder in ["tests/contract/holder", "fuzz/corpus/holder_message"] {
+        for entry in fs::read_dir(root.join(folder)).expect("the folder") {
+            let known = fs::read(entry.expect("an entry").path()).expect("readable");
+            properties::holder_message(&known);
+            for seed in 1..50 {
+                properties::holder_message(&mutated(&known, seed));
+            }
+            count += 1;
+        }
+    }
+    assert!(count > 5, "the messages of the contract are missing");
+    properties::holder_message(b"");
+}
+
 /// Without it, a seed that the schema has left behind would teach the fuzzer nothing, in silence.
 #[test]
 fn seeds_are_snapshots_of_todays_schema() {

@@ -2,14 +2,17 @@
 //! the tests share this file.
 
 use std::fs::File;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::sync::OnceLock;
 
 use cloister_door::confine::reach::Reach;
+use cloister_door::hold::{Holder, Outcome};
 use cloister_door::runtime::Runtime;
 use cloister_door::snapshot::Books;
 use cloister_proto::messages::door::{Reply, Request, Snapshot};
+use cloister_proto::messages::holder::{Answer, Order};
+use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, send, socketpair};
 use serde::{Serialize, de::DeserializeOwned};
 
 /// What is read can be written, and read again as the same; a snapshot is taken whole or
@@ -21,6 +24,49 @@ pub fn message(bytes: &[u8]) {
         // Either is right for some snapshot.
         let _ = build(&snapshot);
     }
+}
+
+/// What is read can be written, and read again as the same. The holder does what an order says
+/// and nothing else: whatever is none ends the conversation and loses nothing.
+pub fn holder_message(bytes: &[u8]) {
+    repeatable::<Answer>(bytes);
+    let order = repeatable::<Order>(bytes);
+    let stored = |name: &str| Order::Store {
+        name: name.to_owned(),
+        record: "a record".to_owned(),
+    };
+    let mut packets = vec![serde_json::to_vec(&stored("kept")).expect("plain")];
+    // One of no bytes is the end.
+    packets.extend((!bytes.is_empty()).then(|| bytes.to_vec()));
+    let (supervisor, theirs) = socketpair(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC,
+        None,
+    )
+    .expect("a pair");
+    for packet in &packets {
+        // What is too long for the socket nobody can send.
+        if send(&supervisor, packet, SendFlags::DONTWAIT | SendFlags::NOSIGNAL).is_err() {
+            return;
+        }
+    }
+    // The end comes after what was sent; answers that nobody reads stay in the socket.
+    rustix::net::shutdown(&supervisor, rustix::net::Shutdown::Write).expect("a socket");
+    let mut holder = Holder::default();
+    let outcome = holder.serve(theirs.as_fd());
+    let (mut expected, mut end) = (vec!["kept".to_owned()], Outcome::Gone);
+    match order {
+        Some(Order::Store { name, .. }) if name != "kept" => {
+            expected.push(name);
+            expected.sort();
+        }
+        Some(Order::Forget { name }) => expected.retain(|one| *one != name),
+        Some(Order::End {}) => end = Outcome::Over,
+        Some(Order::Store { .. } | Order::List {}) | None => {}
+    }
+    assert_eq!(outcome, end);
+    assert_eq!(holder.names().collect::<Vec<_>>(), expected);
 }
 
 fn repeatable<T>(bytes: &[u8]) -> Option<T>
