@@ -10,14 +10,18 @@ import contextlib
 import dataclasses
 import json
 import os
+import shutil
 import signal
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
 
 from cloister.cells.cgroups.app_group import AppGroup
 from cloister.cells.cgroups.counters import Counters
+from cloister.cells.cgroups.disks import disk_of
 from cloister.cells.cgroups.groups import ControlGroups
 from cloister.cells.cgroups.hierarchies import discover
 from cloister.cells.cgroups.watch import Watcher
@@ -25,7 +29,7 @@ from cloister.cells.launch import CellProcess
 from cloister.cells.plan import build_cell
 from cloister.model.app import App, CommandProgram
 from cloister.model.errors import CloisterError
-from cloister.model.isolation import HostIdentity
+from cloister.model.isolation import Bind, HostIdentity
 from cloister.model.limits import IoBound, Limits
 
 PYTHON = "/usr/bin/python3"
@@ -56,6 +60,31 @@ while True: pass
 """
 
 
+WRITER = """
+import mmap, os, time
+block = mmap.mmap(-1, 1 << 18)
+file = os.open("/data/file", os.O_WRONLY | os.O_CREAT | os.O_DIRECT, 0o600)
+begun = time.monotonic()
+for _ in range(16):
+    os.write(file, block)
+print(time.monotonic() - begun)
+"""
+"""Says how long 4 MiB take, past the page cache."""
+READER = """
+import mmap, os
+block = mmap.mmap(-1, 1 << 14)
+file = os.open("/data/file", os.O_RDONLY | os.O_DIRECT)
+print("up", flush=True)
+while True:
+    if os.preadv(file, [block], int.from_bytes(os.urandom(2), "little") % 1024 << 14) == 0:
+        raise SystemExit("the file is too short")
+"""
+
+
+class MissingFeatureError(Exception):
+    """What this machine lacks for a scene."""
+
+
 @contextlib.contextmanager
 def control_groups() -> Iterator[ControlGroups]:
     """Groups of a supervisor of the test's own; nothing of them may be left at the end."""
@@ -71,10 +100,11 @@ def control_groups() -> Iterator[ControlGroups]:
 
 @contextlib.asynccontextmanager
 async def cell(
-    group: AppGroup, script: str, *, own_pids: bool = True
+    group: AppGroup, script: str, *, own_pids: bool = True, data: str | None = None
 ) -> AsyncIterator[CellProcess]:
-    """A cell in the group; killed at the end."""
-    app = App(group.name, CommandProgram((PYTHON, "-I", "-c", script)), None)
+    """A cell in the group, with ``data`` writable at /data; killed at the end."""
+    binds = () if data is None else (Bind(data, "/data", writable=True),)
+    app = App(group.name, CommandProgram((PYTHON, "-I", "-c", script)), None, binds=binds)
     plan = build_cell(app, IDENTITY, None, groups=group)
     if not own_pids:
         namespaces = dataclasses.replace(plan.spec.namespaces, pid=False)
@@ -91,9 +121,9 @@ async def cell(
         await process.wait()
 
 
-async def output(group: AppGroup, script: str) -> tuple[str, int]:
+async def output(group: AppGroup, script: str, *, data: str | None = None) -> tuple[str, int]:
     """What a cell prints, and its exit status."""
-    async with cell(group, script) as process, asyncio.timeout(DEADLINE):
+    async with cell(group, script, data=data) as process, asyncio.timeout(DEADLINE):
         assert process.stdout is not None
         text = (await process.stdout.read()).decode()
         return text.strip(), await process.wait()
@@ -206,6 +236,118 @@ async def disks(groups: ControlGroups) -> None:
         assert text.split()[1:] == ["1048576"]
 
 
+async def weighing(groups: ControlGroups) -> None:
+    """Of a busy processor each gets its share by weight."""
+    heavy = groups.application("heavy", Limits(cpu_weight=400, cpus=(0,)))
+    light = groups.application("light", Limits(cpu_weight=50, cpus=(0,)))
+    async with cell(heavy, SPINNER) as one, cell(light, SPINNER) as other:
+        await up(one)
+        await up(other)
+        begun = [_used(group) for group in (heavy, light)]
+        await eventually(lambda: _used(heavy) > begun[0] + 2, "two seconds of processor time")
+        much, little = _used(heavy) - begun[0], _used(light) - begun[1]
+    # Eight times as much, less what the kernel's slices make of it.
+    assert little > 0
+    assert much / little > 2.5, (much, little)
+
+
+def _used(group: AppGroup) -> float:
+    seconds = group.usage().cpu_seconds
+    assert seconds is not None
+    return seconds
+
+
+@contextlib.contextmanager
+def _disk_folder(parent: str) -> Iterator[str]:
+    """A folder on a disk that the cell's user may write to."""
+    folder = tempfile.mkdtemp(prefix="cloister-test-", dir=parent)
+    try:
+        disk_of(folder)
+        os.chown(folder, IDENTITY.uid, IDENTITY.gid)
+        yield folder
+    except CloisterError as error:
+        raise MissingFeatureError(f"{error}: {error.why}") from error
+    finally:
+        shutil.rmtree(folder)
+
+
+async def slow_disk(groups: ControlGroups) -> None:
+    """A bound for a disk slows down its own application, and nobody beside it."""
+    with _disk_folder("/var/tmp") as folder:
+        bounded = groups.application("bounded", Limits(io_max=(IoBound(folder, write=MEGABYTE),)))
+        text, status = await output(bounded, WRITER, data=folder)
+        assert status == 0, text
+        seconds = float(text)
+        assert seconds > 2.5
+        free = groups.application("free", Limits())
+        text, status = await output(free, WRITER, data=folder)
+        assert status == 0, text
+        assert float(text) < seconds / 1.5, (text, seconds)
+
+
+async def weighing_disks(groups: ControlGroups) -> None:
+    """Of a busy disk each gets its share by weight, where its scheduler knows weights."""
+    with _weighing_disk() as mounted:
+        heavy = groups.application("heavy", Limits(io_weight=800))
+        light = groups.application("light", Limits(io_weight=50))
+        async with (
+            cell(heavy, READER, data=mounted) as one,
+            cell(light, READER, data=mounted) as other,
+        ):
+            await up(one)
+            await up(other)
+            begun = [_read_bytes(group) for group in (heavy, light)]
+            enough = begun[0] + 64 * MEGABYTE
+            await eventually(lambda: _read_bytes(heavy) > enough, "64 MiB read")
+            much = _read_bytes(heavy) - begun[0]
+            little = _read_bytes(light) - begun[1]
+        assert little > 0
+        assert much / little > 1.5, (much, little)
+
+
+def _read_bytes(group: AppGroup) -> int:
+    return group.usage().io_read_bytes or 0
+
+
+@contextlib.contextmanager
+def _weighing_disk() -> Iterator[str]:
+    """A folder with a file of 16 MiB, on a disk of its own that is scheduled by bfq."""
+    with contextlib.ExitStack() as stack:
+        folder = tempfile.mkdtemp(prefix="cloister-test-", dir="/var/tmp")
+        stack.callback(shutil.rmtree, folder)
+        Path(folder).chmod(0o711)
+        image, place = f"{folder}/image", f"{folder}/mount"
+        Path(place).mkdir()
+        with Path(image).open("wb") as file:
+            file.truncate(64 * MEGABYTE)
+
+        def run(*command: str) -> str:
+            try:
+                done = subprocess.run(command, check=True, capture_output=True, text=True)
+            except (OSError, subprocess.CalledProcessError) as error:
+                said = getattr(error, "stderr", None) or error
+                raise MissingFeatureError(f"{' '.join(command)}: {said}") from error
+            return done.stdout.strip()
+
+        run("mke2fs", "-q", "-t", "ext4", image)
+        device = run("losetup", "--find", "--show", image)
+        stack.callback(run, "losetup", "--detach", device)
+        scheduler = Path("/sys/block", Path(device).name, "queue/scheduler")
+        if "bfq" not in scheduler.read_text(encoding="ascii"):
+            raise MissingFeatureError("this kernel has no bfq, by which disks know weights")
+        before = scheduler.read_text(encoding="ascii").partition("[")[2].partition("]")[0]
+        scheduler.write_text("bfq")
+        stack.callback(scheduler.write_text, before)
+        run("mount", device, place)
+        stack.callback(run, "umount", place)
+        data = Path(place, "data")
+        data.mkdir()
+        (data / "file").write_bytes(os.urandom(16 * MEGABYTE))
+        (data / "file").chmod(0o644)
+        os.sync()
+        yield str(data)
+
+
 async def changing(groups: ControlGroups) -> None:
     """New limits hold for what runs already, and old ones go."""
     group = groups.application("blog", Limits(pids=30, cpu_max=0.5))
@@ -305,7 +447,10 @@ SCENES: dict[str, Callable[[ControlGroups], Coroutine[None, None, None]]] = {
         pids,
         killing,
         processors,
+        weighing,
         disks,
+        slow_disk,
+        weighing_disks,
         changing,
         entering,
         missing,
@@ -340,5 +485,9 @@ def play(scene: str) -> None:
 if __name__ == "__main__":
     for name in sys.argv[1:] or SCENES:
         begun = time.monotonic()
-        play(name)
+        try:
+            play(name)
+        except MissingFeatureError as missing_feature:
+            print(json.dumps({"scene": name, "missing": str(missing_feature)}))
+            continue
         print(json.dumps({"scene": name, "seconds": round(time.monotonic() - begun, 1)}))
