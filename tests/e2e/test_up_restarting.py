@@ -87,9 +87,10 @@ def pids(app: AppStatus) -> set[int]:
     return {one.pid for one in app.processes if one.pid is not None and one.state == "ready"}
 
 
+@pytest.mark.parametrize("endpoint", ["inherit", "handoff"])
 @pytest.mark.parametrize("processes", [1, pytest.param(3, marks=pytest.mark.slow)])
-def test_restarts_under_load_lose_no_request(up: Up, processes: int) -> None:
-    up.write({"one": NAMED}, f"processes = {processes}\n")
+def test_restarts_under_load_lose_no_request(up: Up, processes: int, endpoint: str) -> None:
+    up.write({"one": NAMED}, f'processes = {processes}\nendpoint = "{endpoint}"\n')
     up.start()
     up.wait_ready()
     wait_until(lambda: len(pids(up.app("one"))) == processes, what="all processes", seconds=30)
