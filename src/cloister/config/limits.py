@@ -2,13 +2,14 @@
 
 import os.path
 import tomllib
-from collections.abc import Callable, Sequence
-from typing import Annotated
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Annotated, ClassVar
 
 from pydantic import Field, ValidationError
 
 from cloister.config import forms
-from cloister.config.forms import Form, Table, setting
+from cloister.config.forms import Form, Refused, Table, setting
 from cloister.model.errors import UsageError
 from cloister.model.limits import IoBound, Limits
 
@@ -20,6 +21,14 @@ LEAST_SHARE = 0.01
 """cpu.max: 1 ms of a period of 100 ms is the least that the kernel takes."""
 MAX_OPERATIONS = 2**31 - 1
 
+_DISK = Refused(
+    "there is no limit on what an application may have on a disk",
+    "only project quotas could keep it, which few file systems are mounted with: what cannot be "
+    "kept for certain is not promised",
+    "/tmp is memory of the size `tmp-size`, and no other place can be written to unless a bind is "
+    "`writable`: bind a file system of its own there, or use `isolation.tmpfs` with a size; "
+    "`fences.file-size` bounds each file",
+)
 _NONE = "no bound"
 _Number = Annotated[int, Form("number")]
 _Share = Annotated[float, Form("number"), Field(ge=LEAST_SHARE, le=8192)]
@@ -63,6 +72,10 @@ class AppLimitsTable(Table):
     `required` says otherwise. The defaults are set where the host can give them;
     `cloister explain` and `cloister status` show what is in force.
     """
+
+    refused: ClassVar[Mapping[str, Refused]] = MappingProxyType(
+        dict.fromkeys(("disk", "disk-max", "storage"), _DISK)
+    )
 
     memory: forms.Size | None = setting(
         "Memory, the page cache of its files and its /tmp included. Beyond it the kernel kills "
