@@ -37,6 +37,7 @@ from cloister.model.route import ServerNameRoute
 from cloister.model.snapshot import Snapshot
 from cloister.observe import metrics
 from cloister.observe.gateway_program import IDENTITY as GATEWAY_IDENTITY
+from cloister.observe.gateway_program import KIND as GATEWAY_SOCKETS
 from cloister.observe.gateway_program import MetricsGateway
 from cloister.sockets.passed import PassedSockets
 from cloister.sockets.plan import plan_control
@@ -96,8 +97,8 @@ async def run(start: Start, sink: Sink) -> None:
             groups=groups,
             kept=kept,
         )
-        gateway = await premises.bind(partial(_gateway, snapshot, door, supervisor, sink))
-        stack.callback(gateway.close)
+        gateway = await premises.bind(partial(_gateway, snapshot, door, supervisor, sink, kept))
+        stack.callback(premises.give_up, gateway)
         configuration = RunningConfiguration(
             start.accepted, store, supervisor, _after_change(shelf, gateway, supervisor)
         )
@@ -135,7 +136,7 @@ def _watch_children() -> None:
 
 
 def _gateway(
-    snapshot: Snapshot, door: HostIdentity, supervisor: Supervisor, sink: Sink
+    snapshot: Snapshot, door: HostIdentity, supervisor: Supervisor, sink: Sink, kept: Kept
 ) -> MetricsGateway:
     """With an id of its own, where there are ids to give."""
 
@@ -147,7 +148,7 @@ def _gateway(
     async def own_metrics() -> str:
         return metrics.text(await supervisor.status())
 
-    return MetricsGateway(snapshot, identify, door, own_metrics, sink)
+    return MetricsGateway(snapshot, identify, door, own_metrics, sink, kept=kept)
 
 
 def _after_change(
@@ -217,7 +218,7 @@ class _Premises:
             await self.bind(partial(endpoints.bind, place, listener, passed))
         for app in snapshot.apps:
             await self.bind(partial(endpoints.add_app, app, identify(app)))
-        for left in self._kept.take_sockets():
+        for left in self._kept.take_sockets("listener", "app"):
             left.remove()
 
     async def bind(self, bind: Callable[[], T]) -> T:
@@ -234,12 +235,26 @@ class _Premises:
 
     def begin(self) -> None:
         """Everything is there: from now on it ends with a stop."""
+        for left in self._kept.take_sockets(GATEWAY_SOCKETS):
+            left.remove()
         self._store.begin()
         self._begun = True
 
+    @property
+    def _leaves(self) -> bool:
+        """Whether it goes to the next one."""
+        return self._inherited and not self._begun
+
+    def give_up(self, gateway: MetricsGateway) -> None:
+        """The same of the gateway's sockets, which are the gateway's."""
+        if self._leaves:
+            gateway.release()
+        else:
+            gateway.close()
+
     async def leave(self) -> None:
         """Give back, or leave, everything."""
-        if self._inherited and not self._begun:
+        if self._leaves:
             self._kept.leave()
             self._endpoints.release()
             self._holder.detach()

@@ -10,6 +10,7 @@ from tests.support.waiting import wait_until
 
 from cloister.cells.cgroups.groups import control_groups
 from cloister.cells.cgroups.hierarchies import discover
+from cloister.control.client import ControlClient
 from cloister.model.snapshot import Paths
 
 GREEDY = """
@@ -18,6 +19,24 @@ def app(environ, start_response):
     while environ["PATH_INFO"] == "/hog":
         kept.append(bytearray(1 << 20))
     body = b"greedy"
+    start_response("200 OK", [("content-length", str(len(body)))])
+    return [body]
+"""
+BOMB = """
+import subprocess
+FORKS = '''
+import os, time
+while True:
+    try:
+        os.fork()
+    except OSError:
+        time.sleep(0.01)
+'''
+def app(environ, start_response):
+    body = b"no bomb"
+    if environ["PATH_INFO"] == "/bomb":
+        subprocess.Popen(["/usr/bin/python3", "-I", "-c", FORKS])
+        body = b"a bomb"
     start_response("200 OK", [("content-length", str(len(body)))])
     return [body]
 """
@@ -75,6 +94,31 @@ def test_a_hog_is_killed_alone_and_comes_back(up: Up) -> None:
     assert folders(up)
     assert up.stop() == 0
     assert folders(up) == []
+
+
+def test_what_has_used_up_its_processes_is_restarted_all_the_same(up: Up) -> None:
+    up.write({"one": SITES["one"], "bomb": BOMB}, "[apps.bomb.limits]\npids = 40\n")
+    up.start("--log-format", "json")
+    up.wait_ready()
+    before = up.app("bomb").pid
+    up.curl("bomb.example", "/bomb")
+
+    def full() -> bool:
+        resources = up.app("bomb").resources
+        return resources is not None and resources.counters.pids_refused > 10
+
+    wait_until(full, what="the bomb at its limit", seconds=60)
+    with ControlClient(str(up.runtime / "control.sock")) as client:
+        client.command("bomb", "restart")
+    wait_until(
+        lambda: (now := up.app("bomb")).pid not in {None, before} and now.state == "ready",
+        what="a process in its place",
+        seconds=60,
+    )
+    assert up.curl("bomb.example") == "no bomb"
+    assert any("no room for another process" in text for text in up.said("bomb"))
+    (one,) = [app for app in up.status().apps if app.name == "one"]
+    assert one.restarts == 0
 
 
 def test_a_limit_that_cannot_be_had_stops_its_own_application_only(up: Up) -> None:

@@ -13,6 +13,7 @@ from tests.support import keyed
 from tests.support.hello import Hello
 from tests.support.keyed import Outcome
 from tests.support.load import Load
+from tests.support.open_python import open_python
 from tests.support.up import SITES, Client, Traces, Up, have_ended, open_folder
 from tests.support.waiting import wait_until
 
@@ -69,6 +70,42 @@ def test_killing_the_supervisor_under_load_fails_nobody(up: Up, count: int) -> N
     assert status.apps[0].traffic.accepted == outcomes.total()
     assert len(up.holders()) == 1
     assert up.stop() == 0
+
+
+def test_an_ordinary_users_supervisor_is_taken_over_too() -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to run a supervisor as another user")
+    for setting in ("kernel/unprivileged_userns_clone", "user/max_user_namespaces"):
+        path = Path("/proc/sys", setting)
+        if path.exists() and path.read_text().strip() == "0":
+            pytest.skip(f"{path} forbids user namespaces to ordinary users")
+    with open_folder() as folder:
+        up = Up(folder)
+        up.python, up.user = open_python(folder), 54321
+        os.chown(folder, up.user, up.user)
+        try:
+            serve_keyed(up)
+            before = up.status()
+            assert before.rootless
+            assert before.apps[0].pid is not None
+            assert psutil.Process(before.apps[0].pid).uids().real == up.user
+            address = ("127.0.0.1", up.port)
+            clients = Load(lambda: socket.create_connection(address, 10), preface=HELLO, clients=2)
+            for _ in range(2):
+                up.kill()
+                clients.wait_progress(2)  # what runs serves on without any supervisor
+                up.start()
+                after = up.wait_ready()
+                assert after.apps[0].pid == before.apps[0].pid
+                assert after.door.pid == before.door.pid
+                clients.wait_progress(2)
+            outcomes = clients.stop()
+            assert outcomes == {Outcome.COMPLETE: outcomes.total()}, clients.failures[:5]
+            family = up.family()
+            assert up.stop() == 0
+            wait_until(lambda: have_ended(family), what="the end of every process")
+        finally:
+            up.close()
 
 
 def test_an_open_conversation_goes_on_and_nothing_is_left_after_a_stop(up: Up) -> None:

@@ -31,6 +31,7 @@ REQUIRED = {
     "[metrics]": {"listen": '"127.0.0.1:9464"'},
     "[listeners.example]": {"listen": '"*:443"'},
     "[[apps.example.binds]]": {"source": '"data"'},
+    "[[apps.example.egress]]": {"name": '"db.internal"', "port": "5432", "to": '"db.example:5432"'},
     "[[apps.example.isolation.uid-map]]": {"inside": "0", "outside": "1000"},
     "[[apps.example.isolation.tmpfs]]": {"path": '"/var/cache"'},
     "[[apps.example.limits.io-max]]": {"path": '"data"'},

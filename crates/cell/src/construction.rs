@@ -22,7 +22,7 @@ use rustix::thread::{
 use crate::failure::{AtPath, Problem, Report};
 use crate::operation::Operation;
 use crate::root::Root;
-use crate::{confine, execute, hints, idmap, mounts};
+use crate::{confine, egress, execute, hints, idmap, mounts};
 
 /// The most that is read of one credential, in bytes.
 const CREDENTIAL_LIMIT: usize = 1024 * 1024;
@@ -44,6 +44,7 @@ pub struct Construction {
     control_groups: Vec<OwnedFd>,
     listening: Vec<OwnedFd>,
     credentials: Vec<(i32, OwnedFd)>,
+    egress: Option<OwnedFd>,
     sources: Vec<Option<OwnedFd>>,
     root: Option<Root>,
     landlock: Option<Fence>,
@@ -62,6 +63,7 @@ impl Construction {
             control_groups: Vec::new(),
             listening: Vec::new(),
             credentials: Vec::new(),
+            egress: None,
             sources: Vec::new(),
             root: None,
             landlock: None,
@@ -97,7 +99,11 @@ impl Construction {
             Operation::TakeDescriptors {
                 listening,
                 credentials,
-            } => self.take_descriptors(listening, credentials),
+                egress,
+            } => {
+                self.take_descriptors(listening, credentials)?;
+                self.take_egress(*egress)
+            }
             Operation::OpenSource(source) => {
                 let opened = mounts::open_source(source)?;
                 self.sources.push(opened);
@@ -126,6 +132,10 @@ impl Construction {
             Operation::BecomeUser { uid, gid } => become_user(*uid, *gid),
             Operation::SetHostname(name) => Ok(rustix::system::sethostname(name.as_bytes())?),
             Operation::RaiseLoopback => Ok(network::raise_loopback()?),
+            Operation::OfferEgress(addresses) => {
+                let receiver = self.egress.take().ok_or(Errno::INVAL)?;
+                egress::offer(&receiver, addresses)
+            }
             Operation::JoinKeyring => join_keyring(),
             Operation::IsolateMounts => mounts::isolate(),
             Operation::MakeRoot { size_bytes } => {
@@ -226,6 +236,14 @@ impl Construction {
                 .at(&format!("descriptor {number} for {path}"))?;
             self.credentials.push((*number, taken));
         }
+        Ok(())
+    }
+
+    fn take_egress(&mut self, number: Option<i32>) -> Result<(), Problem> {
+        let take = |number: i32| {
+            descriptors::take_inherited(number).at(&format!("descriptor {number} for egress"))
+        };
+        self.egress = number.map(take).transpose()?;
         Ok(())
     }
 
@@ -344,6 +362,7 @@ impl Construction {
         self.control_groups.clear();
         self.listening.clear();
         self.credentials.clear();
+        self.egress = None;
         self.sources.clear();
         self.root = None;
     }

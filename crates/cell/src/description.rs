@@ -1,7 +1,8 @@
 //! What each operation does, in words, and why.
 
 use cloister_proto::messages::cell::{
-    Clocks, Content, ControlGroups, Descriptor, File, IdRange, Namespaces, Owners, Stdin,
+    Clocks, Content, ControlGroups, Descriptor, File, IdRange, LoopbackAddress, Namespaces, Owners,
+    Stdin,
 };
 use cloister_sys::mount::Restrictions;
 
@@ -19,7 +20,8 @@ impl Operation {
             Self::TakeDescriptors {
                 listening,
                 credentials,
-            } => describe_descriptors(listening, credentials),
+                egress,
+            } => describe_descriptors(listening, credentials, egress.is_some()),
             Self::OpenSource(source) => format!(
                 "open {} of the host{}{}{}",
                 source.path,
@@ -55,6 +57,7 @@ impl Operation {
             Self::BecomeUser { uid, gid } => format!("become user {uid} and group {gid}"),
             Self::SetHostname(name) => format!("call the host {name}"),
             Self::RaiseLoopback => "bring the loopback interface up".into(),
+            Self::OfferEgress(addresses) => describe_egress(addresses),
             Self::JoinKeyring => "join a fresh session keyring".into(),
             Self::IsolateMounts => "make every mount private".into(),
             Self::MakeRoot { size_bytes } => format!(
@@ -207,6 +210,7 @@ impl Operation {
             Self::BecomeUser { .. } => "files that are made from here on are the application's",
             Self::SetHostname(_) => "the host's name is nobody's business",
             Self::RaiseLoopback => "the only interface: nothing outside can be reached",
+            Self::OfferEgress(_) => "a door outside relays them, each to its one destination",
             Self::JoinKeyring => "namespaces do not keep keyrings apart",
             Self::IsolateMounts => "what is mounted here must not appear on the host",
             Self::MakeRoot { .. } => "what is not put there is not there",
@@ -246,15 +250,31 @@ impl Operation {
     }
 }
 
-fn describe_descriptors(listening: &[Descriptor], credentials: &[(i32, String)]) -> String {
+fn describe_descriptors(
+    listening: &[Descriptor],
+    credentials: &[(i32, String)],
+    egress: bool,
+) -> String {
     let sockets = listening
         .iter()
         .map(|one| format!("listening socket {} ({})", one.descriptor, one.name));
     let credentials = credentials
         .iter()
         .map(|(number, path)| format!("descriptor {number} for {path}"));
-    let all: Vec<_> = sockets.chain(credentials).collect();
+    let receiver = egress.then(|| "the socket for its ways out".to_owned());
+    let all: Vec<_> = sockets.chain(credentials).chain(receiver).collect();
     format!("take {}", all.join(", "))
+}
+
+fn describe_egress(addresses: &[LoopbackAddress]) -> String {
+    let listed: Vec<_> = addresses
+        .iter()
+        .map(|one| format!("{}:{}", one.host, one.port))
+        .collect();
+    format!(
+        "listen at {}, and give these sockets away",
+        listed.join(", ")
+    )
 }
 
 fn describe_control_groups(groups: &ControlGroups) -> String {

@@ -38,6 +38,7 @@ pub mod arguments;
 pub mod confine;
 mod construction;
 mod description;
+mod egress;
 mod execute;
 pub mod explain;
 pub mod failure;

@@ -1,8 +1,8 @@
 //! The operations that a plan is made of. What each does, in words, is in `description`.
 
 use cloister_proto::messages::cell::{
-    Clocks, ControlGroups, Descriptor, Fence, File, Identity, Label, Link, Namespaces, Owners,
-    ResourceLimit, Stdin, SystemCalls, Variable,
+    Clocks, ControlGroups, Descriptor, Fence, File, Identity, Label, Link, LoopbackAddress,
+    Namespaces, Owners, ResourceLimit, Stdin, SystemCalls, Variable,
 };
 use cloister_sys::mount::Restrictions;
 
@@ -74,6 +74,8 @@ pub enum Operation {
         listening: Vec<Descriptor>,
         /// Where credentials are read from, each with its path in the cell.
         credentials: Vec<(i32, String)>,
+        /// Where the listening sockets of its ways out go.
+        egress: Option<i32>,
     },
     /// Opens a part of the host's file system as a mount of its own, not yet attached.
     OpenSource(Source),
@@ -117,6 +119,9 @@ pub enum Operation {
     SetHostname(String),
     /// Brings the loopback interface up.
     RaiseLoopback,
+    /// Listens on the loopback interface for whoever serves the application's ways out, and
+    /// gives the sockets away.
+    OfferEgress(Vec<LoopbackAddress>),
     /// Leaves the caller's session keyring.
     JoinKeyring,
     /// Cuts the propagation of mounts from and to the host.
@@ -268,6 +273,7 @@ impl Operation {
             | Self::BecomeUser { .. }
             | Self::SetHostname(_)
             | Self::RaiseLoopback
+            | Self::OfferEgress(_)
             | Self::JoinKeyring
             | Self::IsolateMounts
             | Self::MakeRoot { .. }
@@ -322,6 +328,7 @@ impl Operation {
             Self::BecomeUser { .. } => "become-user",
             Self::SetHostname(_) => "set-hostname",
             Self::RaiseLoopback => "raise-loopback",
+            Self::OfferEgress(_) => "offer-egress",
             Self::JoinKeyring => "join-keyring",
             Self::IsolateMounts => "isolate-mounts",
             Self::MakeRoot { .. } => "make-root",

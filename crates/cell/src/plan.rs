@@ -182,11 +182,13 @@ impl<'a> Planner<'a> {
         } else {
             Vec::new()
         };
+        let egress = spec.egress.as_ref().map(|one| one.descriptor);
         self.add_if(
-            !spec.descriptors.is_empty() || !credentials.is_empty(),
+            !spec.descriptors.is_empty() || !credentials.is_empty() || egress.is_some(),
             Operation::TakeDescriptors {
                 listening: spec.descriptors.clone(),
                 credentials,
+                egress,
             },
         );
         self.add_if(
@@ -232,6 +234,9 @@ impl<'a> Planner<'a> {
             Operation::SetHostname(spec.hostname.clone()),
         );
         self.add_if(namespaces.network, Operation::RaiseLoopback);
+        if let Some(egress) = &spec.egress {
+            self.add(Operation::OfferEgress(egress.addresses.clone()));
+        }
         if let Some(root) = root {
             self.add(Operation::IsolateMounts);
             self.operations.append(&mut self.sources);

@@ -89,6 +89,7 @@ pub fn problems(spec: &Spec) -> Vec<String> {
     check_identity(spec, &mut found);
     check_files(spec, &mut found);
     check_descriptors(spec, &mut found);
+    check_egress(spec, &mut found);
     check::problems(&spec.fences, &mut found);
     found
 }
@@ -336,6 +337,7 @@ fn check_descriptors(spec: &Spec, found: &mut Vec<String>) {
         .iter()
         .map(|descriptor| descriptor.descriptor)
         .chain(credentials)
+        .chain(spec.egress.iter().map(|egress| egress.descriptor))
         .chain(spec.control_groups.unified)
         .chain(spec.control_groups.members.iter().copied())
     {
@@ -345,6 +347,38 @@ fn check_descriptors(spec: &Spec, found: &mut Vec<String>) {
             ));
         } else if !seen.insert(number) {
             found.push(format!("descriptor {number} stands twice"));
+        }
+    }
+}
+
+fn check_egress(spec: &Spec, found: &mut Vec<String>) {
+    let Some(egress) = &spec.egress else { return };
+    if !spec.namespaces.network {
+        found.push("egress: without a network namespace its ports would be the host's".into());
+    }
+    if egress.addresses.is_empty() || egress.addresses.len() > DESCRIPTOR_LIMIT {
+        found.push(format!(
+            "egress has {} addresses: 1 to {DESCRIPTOR_LIMIT} can be given away",
+            egress.addresses.len()
+        ));
+    }
+    for (place, address) in egress.addresses.iter().enumerate() {
+        if !address.host.is_loopback() || address.port == 0 {
+            found.push(format!(
+                "egress: {}:{} is no port of the loopback interface",
+                address.host, address.port
+            ));
+        }
+        if egress
+            .addresses
+            .iter()
+            .take(place)
+            .any(|one| one == address)
+        {
+            found.push(format!(
+                "egress: {}:{} stands twice",
+                address.host, address.port
+            ));
         }
     }
 }

@@ -7,9 +7,9 @@ use std::os::fd::OwnedFd;
 
 use cloister_cell::specification::{LIMIT, problems, read};
 use cloister_proto::messages::cell::{
-    Condition, Content, Descriptor, File, IdRange, Label, Spec, SystemCalls,
+    Condition, Content, Descriptor, File, IdRange, Label, LoopbackAddress, Spec, SystemCalls,
 };
-use support::{bare, bind, full, range};
+use support::{bare, bind, full, loopback, range};
 
 /// The only problem of the full specification after a change.
 fn problem(change: impl FnOnce(&mut Spec)) -> String {
@@ -212,4 +212,21 @@ fn what_is_too_large_is_not_parsed() {
     text.push(b' ');
     let failure = read(from_file(&text)).expect_err("too large");
     assert_eq!((failure.step.as_str(), failure.errno), ("read-spec", 27));
+}
+
+#[test]
+fn ways_out_lead_to_ports_of_the_cells_own() {
+    assert!(problem(|spec| spec.namespaces.network = false).contains("would be the host's"));
+    let addresses = |addresses: Vec<LoopbackAddress>| {
+        problem(|spec| spec.egress.as_mut().expect("some").addresses = addresses)
+    };
+    assert!(addresses(Vec::new()).contains("0 addresses"));
+    let many = (1..=254).map(|port| loopback([127, 0, 1, 1], port));
+    assert!(addresses(many.collect()).contains("254 addresses"));
+    assert!(addresses(vec![loopback([10, 0, 0, 1], 443)]).contains("10.0.0.1:443 is no port"));
+    assert!(addresses(vec![loopback([127, 0, 1, 1], 0)]).contains("127.0.1.1:0 is no port"));
+    let one = loopback([127, 0, 1, 1], 443);
+    assert!(addresses(vec![one, one]).contains("127.0.1.1:443 stands twice"));
+    let twice = problem(|spec| spec.egress.as_mut().expect("some").descriptor = 7);
+    assert!(twice.contains("descriptor 7 stands twice"));
 }

@@ -7,8 +7,10 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 
 from cloister.apps.certificates import Certificates
+from cloister.apps.egress import Egress, Ways
 from cloister.apps.endpoints import AppEndpoint
 from cloister.apps.kept import Kept, LeftProcess, ProcessRecord, cell_digest
 from cloister.apps.logs import Sink
@@ -28,6 +30,7 @@ from cloister.model.app import (
     Readiness,
     SelfSignedTls,
 )
+from cloister.model.errors import CloisterError
 from cloister.model.lifecycle import HttpProbe
 from cloister.proc import descendants, sockets
 from cloister.processes import memory_file
@@ -109,6 +112,8 @@ class AppProcess:
         self._program.live.discard(self)
         self._ear.close()
         await self._output.end()
+        if self._program.egress is not None:
+            self._program.egress.remove(self)
         return status
 
     def last_output(self) -> tuple[str, ...]:
@@ -128,9 +133,11 @@ class AppProgram:
         sink: Sink,
         *,
         kept: Kept | None = None,
+        egress: Egress | None = None,
     ) -> None:
         """``kept`` is where processes are kept for a next supervisor; without it they end
-        with this one."""
+        with this one. ``egress`` serves the application's ways out, where it has any."""
+        self.egress = egress
         self._kept = kept
         self.left: list[LeftProcess] = []
         """Processes of the last supervisor, which are taken before any is made."""
@@ -171,6 +178,7 @@ class AppProgram:
             ear = _Ear(self, self._notify_socket(number))
             unheard = stack.enter_context(contextlib.ExitStack())
             unheard.callback(ear.close)
+            ways = None if self.egress is None else stack.enter_context(closing(Ways(self.app)))
             plan = build_cell(
                 self.app,
                 self.endpoint.identity,
@@ -179,9 +187,12 @@ class AppProgram:
                 notify_socket=ear.path,
                 stdin=Stdin.NULL if connection is None else Stdin.INHERIT,
                 groups=self._resources.application(self.app),
+                egress=None if ways is None else ways.theirs,
             )
             stack.callback(plan.close)
-            output = Output(self._lines, number)
+            who = plan.spec.identity
+            owner = (who.host_uid, who.host_gid) if os.geteuid() == 0 else None
+            output = Output(self._lines, number, owner=owner)
             stack.callback(output.close_writers)
             try:
                 given = asyncio.subprocess.DEVNULL if connection is None else connection.fileno()
@@ -193,18 +204,36 @@ class AppProgram:
                     stderr=output.writers[1],
                     lifeline=lifeline and lifeline[0],
                 )
-                keep = self._keep(cell, output, ear, lifeline)
+                sockets = await _received(ways, cell)
+                keep = self._keep(cell, output, ear, lifeline, sockets)
             except BaseException:
                 output.close()
                 raise
             unheard.pop_all()
+        return self._begun(cell, output, ear, keep, sockets)
+
+    def _begun(
+        self,
+        cell: CellProcess,
+        output: Output,
+        ear: "_Ear",
+        keep: "_Keep",
+        sockets: tuple[socket.socket, ...],
+    ) -> AppProcess:
         self.fences = cell.fences
         process = AppProcess(self, cell, output, ear, keep)
         self.live.add(process)
+        if self.egress is not None:
+            self.egress.add(process, sockets)
         return process
 
     def _keep(
-        self, cell: CellProcess, output: Output, ear: "_Ear", lifeline: tuple[int, int] | None
+        self,
+        cell: CellProcess,
+        output: Output,
+        ear: "_Ear",
+        lifeline: tuple[int, int] | None,
+        sockets: tuple[socket.socket, ...],
     ) -> "_Keep":
         """Has a new process kept. Before that it ends with this supervisor."""
         if self._kept is None or lifeline is None or cell.returncode is not None:
@@ -226,10 +255,16 @@ class AppProgram:
         pidfd = os.pidfd_open(cell.pid)
         try:
             descriptors = [pidfd, *output.descriptors, lifeline[1], *ear.descriptors]
+            descriptors += [one.fileno() for one in sockets]
             name = self._kept.store_process(record, cell.pid, descriptors)
         finally:
             os.close(pidfd)
         return _Keep(self._kept, name, record)
+
+    async def end(self) -> None:
+        """Give up what served its processes. None of them may be left."""
+        if self.egress is not None:
+            await self.egress.end()
 
     def _adopt(self, left: LeftProcess, number: int) -> AppProcess:
         """A process of the last supervisor goes on as one of this one's."""
@@ -240,11 +275,8 @@ class AppProgram:
         output = Output(self._lines, number, left.output)
         group = self._resources.application(self.app).known(left.record.group)
         cell = CellProcess(left.process, self.app.name, left.record.fences, group)
-        self.fences = cell.fences
         keep = _Keep(self._kept, left.name, left.record)
-        process = AppProcess(self, cell, output, ear, keep)
-        self.live.add(process)
-        return process
+        return self._begun(cell, output, ear, keep, left.egress)
 
     def _notify_socket(self, number: int) -> NotifySocket | None:
         # The server for Python programs tells its load, too, whatever shows that it is ready.
@@ -302,6 +334,16 @@ class _Keep:
         """It has ended."""
         if self._kept is not None:
             self._kept.forget(self._name)
+
+
+async def _received(ways: Ways | None, cell: CellProcess) -> tuple[socket.socket, ...]:
+    """What listens in a new cell; without it the cell ends."""
+    try:
+        return () if ways is None else ways.receive()
+    except CloisterError:
+        cell.signal(signal.SIGKILL)
+        await cell.wait()
+        raise
 
 
 def _pipe(stack: contextlib.ExitStack) -> tuple[int, int]:

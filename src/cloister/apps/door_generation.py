@@ -17,10 +17,16 @@ class Generation:
     """A running door that has its snapshot. Must be made on a running event loop."""
 
     def __init__(
-        self, door: DoorProcess, sink: Sink, on_end: Callable[[], None] = lambda: None
+        self,
+        door: DoorProcess,
+        sink: Sink,
+        on_end: Callable[[], None] = lambda: None,
+        *,
+        source: str = "door",
     ) -> None:
         """Takes the door over: it ends with :meth:`wait` or :meth:`close`. ``on_end`` is
-        called once it has ended."""
+        called once it has ended. Its log lines are of ``source``."""
+        self._source = source
         self._on_end = on_end
         self.door = door
         self.last = LastLines()
@@ -75,13 +81,13 @@ class Generation:
 
     def _message(self, line: Line) -> None:
         self.last.add(line)
-        self._sink.emit(LogEvent("door", line.text, fields={"event": "output"}))
+        self._sink.emit(LogEvent(self._source, line.text, fields={"event": "output"}))
 
     def _record(self, line: Line) -> None:
-        self._sink.emit(connection_event(line.text))
+        self._sink.emit(connection_event(line.text, self._source))
 
 
-def connection_event(text: str) -> LogEvent:
+def connection_event(text: str, source: str = "door") -> LogEvent:
     """A connection record for the log; whatever is none is logged as it is."""
     try:
         record = json.loads(text)
@@ -99,8 +105,8 @@ def connection_event(text: str) -> LogEvent:
         if record["reason"]:
             message += f" ({record['reason']})"
     except (ValueError, KeyError, TypeError, AttributeError):
-        return LogEvent("door", text, fields={"event": "output"})
-    return LogEvent("door", message, fields=fields)
+        return LogEvent(source, text, fields={"event": "output"})
+    return LogEvent(source, message, fields=fields)
 
 
 async def _pump(reader: asyncio.StreamReader, on_line: Callable[[Line], None]) -> None:

@@ -16,7 +16,7 @@ from cloister.apps.kept import Kept, LeftSocket, SocketRecord
 from cloister.model.app import App
 from cloister.model.errors import CloisterError
 from cloister.model.isolation import HostIdentity
-from cloister.model.listener import Listener, UnixAddress
+from cloister.model.listener import Address, Listener, SocketOptions, UnixAddress
 from cloister.model.snapshot import Paths
 from cloister.sockets.bind import (
     BoundSocket,
@@ -112,18 +112,13 @@ class Endpoints:
             else:
                 bound = adopt_listener(listening, place.address, listener.socket)
         if self._kept is not None:
-            self._kept.store_listener(place, bound.socket, _record(bound))
+            self._kept.store_listener(place, bound.socket, socket_record(bound))
         return ListenerEndpoint(listener.name, bound)
 
     def _left_listener(self, place: Place, listener: Listener) -> BoundSocket | None:
         """The socket of the last supervisor."""
         left = None if self._kept is None else self._kept.take_listener(place)
-        if left is None:
-            return None
-        address = place.address
-        if not (isinstance(address, UnixAddress) and not address.abstract):
-            return adopt_listener(left.socket, address, listener.socket)
-        return _adopt_path(left, plan_socket(address.path, listener.socket))
+        return None if left is None else adopt_left(left, place.address, listener.socket)
 
     def close_listener(self, place: Place, endpoint: ListenerEndpoint) -> None:
         """Whoever connects from now on is refused."""
@@ -156,7 +151,7 @@ class Endpoints:
         before anything runs on it."""
         if self._kept is not None:
             listening = self.apps[name].listening
-            self._kept.store_app(name, listening.socket, _record(listening))
+            self._kept.store_app(name, listening.socket, socket_record(listening))
 
     def make_app(
         self, app: App, identity: HostIdentity, former: AppEndpoint | None = None
@@ -220,7 +215,16 @@ class Endpoints:
         self.places, self.apps = {}, {}
 
 
-def _record(bound: BoundSocket) -> SocketRecord:
+def adopt_left(left: LeftSocket, address: Address, options: SocketOptions) -> BoundSocket | None:
+    """A socket of the last supervisor as one of this one's; ``None``, and closed, where it
+    will not do. Raises what ``adopt_listener`` raises."""
+    if not (isinstance(address, UnixAddress) and not address.abstract):
+        return adopt_listener(left.socket, address, options)
+    return _adopt_path(left, plan_socket(address.path, options))
+
+
+def socket_record(bound: BoundSocket) -> SocketRecord:
+    """What is kept beside it."""
     device, inode = bound.file or (0, 0)
     return SocketRecord(str(bound.address), device, inode)
 

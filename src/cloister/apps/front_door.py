@@ -145,7 +145,7 @@ class FrontDoorProcess:
     async def _drain(self) -> None:
         try:
             generations = (self._current, *self._program.retired)
-            await asyncio.gather(*(one.drain(DRAIN_TIMEOUT) for one in generations))
+            await asyncio.gather(*(one.drain(self._program.patience) for one in generations))
         finally:
             self.drained.set()
 
@@ -189,9 +189,21 @@ class FrontDoorProcess:
 class FrontDoorProgram:
     """Makes doors, one after the other, on the same listeners."""
 
-    def __init__(self, arrangement: Arrangement, sink: Sink, kept: Kept | None = None) -> None:
-        """``kept`` is where doors of a last supervisor are found, and kept for the next one."""
+    def __init__(
+        self,
+        arrangement: Arrangement,
+        sink: Sink,
+        kept: Kept | None = None,
+        *,
+        name: str = "door",
+        patience: float = DRAIN_TIMEOUT,
+    ) -> None:
+        """``kept`` is where doors of a last supervisor are found, and kept for the next one.
+        ``name`` tells them from those of other programs, in the log too. ``patience`` is how
+        many seconds open connections may go on after a stop was asked for."""
         self._kept = kept
+        self._name = name
+        self.patience = patience
         self._names: dict[Generation, tuple[str, DoorRecord]] = {}
         self.arrangement = arrangement
         """Of the next door, and of the running one."""
@@ -246,7 +258,7 @@ class FrontDoorProgram:
 
     async def _adopt(self) -> Generation | None:
         """The door of the last supervisor that accepts, where it can go on; others drain."""
-        left = [] if self._kept is None else self._kept.take_doors()
+        left = [] if self._kept is None else self._kept.take_doors(self._name)
         accepting = None
         for one in left:
             try:
@@ -280,7 +292,9 @@ class FrontDoorProgram:
         return self._generation(door, (left.name, record))
 
     def _generation(self, door: DoorProcess, entry: tuple[str, DoorRecord] | None) -> Generation:
-        generation = Generation(door, self._sink, lambda: self._forget(generation))
+        generation = Generation(
+            door, self._sink, lambda: self._forget(generation), source=self._name
+        )
         if entry is not None:
             self._names[generation] = entry
         return generation
@@ -297,7 +311,7 @@ class FrontDoorProgram:
         record = DoorRecord(0, True, door.version, arrangement.start, door.protections)
         pidfd = os.pidfd_open(door.pid)  # nobody has reaped it: the number is still its own
         try:
-            return self._kept.store_door(record, [pidfd, *door.descriptors()])
+            return self._kept.store_door(self._name, record, [pidfd, *door.descriptors()])
         finally:
             os.close(pidfd)
 
@@ -370,7 +384,7 @@ class FrontDoorProgram:
             await door.apply(message, descriptors)
 
     def _say(self, message: str) -> None:
-        self._sink.emit(LogEvent("door", message, fields={"event": "generation"}))
+        self._sink.emit(LogEvent(self._name, message, fields={"event": "generation"}))
 
 
 async def _exchange(running: FrontDoorProcess, former: Arrangement, following: Arrangement) -> None:

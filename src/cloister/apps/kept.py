@@ -86,6 +86,13 @@ class LeftProcess:
     process: AdoptedProcess
     output: tuple[int, int]
     notify: socket.socket | None
+    egress: tuple[socket.socket, ...] = ()
+    """What listens in its cell for its ways out."""
+
+    def close(self) -> None:
+        """Give up the sockets of one that is not taken."""
+        for one in (*self.egress, *([self.notify] if self.notify else [])):
+            one.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +104,14 @@ class LeftDoor:
     process: AdoptedProcess
     control: socket.socket
     output: tuple[int, int]
+
+    def end(self) -> None:
+        """End one that is not taken, at once."""
+        with contextlib.suppress(ProcessLookupError):
+            self.process.kill()
+        self.control.close()
+        for descriptor in self.output:
+            os.close(descriptor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +176,14 @@ class Kept:
         """The application's socket."""
         return self._take_socket(f"app {name}")
 
+    def store_socket(self, name: str, listening: socket.socket, record: SocketRecord) -> None:
+        """Keep a socket of another kind, under a name that begins with its kind."""
+        self._holder.store(name, _text(record), [listening.fileno()])
+
+    def take_socket(self, name: str) -> LeftSocket | None:
+        """The one of that name."""
+        return self._take_socket(name)
+
     def _take_socket(self, name: str) -> LeftSocket | None:
         found = self._take(name, SocketRecord)
         if found is None:
@@ -191,8 +214,8 @@ class Kept:
     # Processes.
 
     def store_process(self, record: ProcessRecord, pid: int, descriptors: Sequence[int]) -> str:
-        """Keep a process: its pidfd, its two outputs, its lifeline, and where it reports;
-        the name of the entry."""
+        """Keep a process: its pidfd, its two outputs, its lifeline, where it reports, and what
+        listens in its cell; the name of the entry."""
         name = f"process {record.app} {pid} {time.monotonic_ns()}"
         self._holder.store(name, _text(record), descriptors)
         return name
@@ -228,19 +251,24 @@ class Kept:
             if taken is None:
                 continue
             entry, record = taken
-            pidfd, stdout, stderr, lifeline, *notify = entry.descriptors
+            pidfd, stdout, stderr, lifeline, *others = entry.descriptors
             os.close(lifeline)  # the holder and its registry have theirs
-            reporting = socket.socket(fileno=notify[0]) if notify else None
-            yield LeftProcess(name, record, AdoptedProcess(pidfd), (stdout, stderr), reporting)
+            sockets = [socket.socket(fileno=one) for one in others]
+            reporting = None if record.notify is None else sockets.pop(0)
+            yield LeftProcess(
+                name, record, AdoptedProcess(pidfd), (stdout, stderr), reporting, tuple(sockets)
+            )
 
     # Doors.
 
-    def store_door(self, record: DoorRecord, descriptors: Sequence[int]) -> tuple[str, DoorRecord]:
-        """Keep a door: its pidfd, its control socket, its two outputs; the name of the entry,
-        and the record with its number."""
+    def store_door(
+        self, kind: str, record: DoorRecord, descriptors: Sequence[int]
+    ) -> tuple[str, DoorRecord]:
+        """Keep a door of some ``kind``: its pidfd, its control socket, its two outputs; the name
+        of the entry, and the record with its number."""
         self._doors = max(self._doors + 1, time.time_ns())
         record = replace(record, number=self._doors)
-        name = f"door {record.number}"
+        name = f"{kind} {record.number}"
         self._holder.store(name, _text(record), descriptors)
         return name, record
 
@@ -248,10 +276,11 @@ class Kept:
         """Another one accepts."""
         self._holder.amend(name, _text(replace(record, accepting=False)))
 
-    def take_doors(self) -> list[LeftDoor]:
-        """All doors; the last one accepts, if any does."""
+    def take_doors(self, kind: str) -> list[LeftDoor]:
+        """All doors of a kind, or of all kinds that begin so; the last one accepts, if any
+        does."""
         found = []
-        for name in [name for name in self._inherited if name.startswith("door ")]:
+        for name in [name for name in self._inherited if name.startswith(f"{kind} ")]:
             taken = self._take(name, DoorRecord)
             if taken is None:
                 continue
@@ -261,9 +290,15 @@ class Kept:
             found.append(LeftDoor(name, record, AdoptedProcess(pidfd), line, (stdout, stderr)))
         return sorted(found, key=lambda door: (door.record.accepting, door.record.number))
 
-    def take_sockets(self) -> list[LeftSocket]:
-        """The sockets that nobody has asked for."""
-        names = [name for name in self._inherited if name.startswith(("listener ", "app "))]
+    def owners(self, kind: str) -> list[str]:
+        """The applications that have doors of a kind."""
+        names = [name.split(" ") for name in self._inherited if name.startswith(f"{kind} ")]
+        return sorted({name[1] for name in names if len(name) > 2})
+
+    def take_sockets(self, *kinds: str) -> list[LeftSocket]:
+        """The sockets of these kinds that nobody has asked for."""
+        kinds = tuple(f"{kind} " for kind in kinds)
+        names = [name for name in self._inherited if name.startswith(kinds)]
         found = []
         for name in names:
             left = self._take_socket(name)

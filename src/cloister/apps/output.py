@@ -60,9 +60,16 @@ class Output:
     """The two pipes of one process. Must be made on a running event loop."""
 
     def __init__(
-        self, lines: AppLines, process: int, readers: tuple[int, int] | None = None
+        self,
+        lines: AppLines,
+        process: int,
+        readers: tuple[int, int] | None = None,
+        *,
+        owner: tuple[int, int] | None = None,
     ) -> None:
-        """``readers`` are the pipes of a process that runs already; they are taken over."""
+        """``readers`` are the pipes of a process that runs already; they are taken over.
+        ``owner``, a user and group of the host, is whom new ones belong to: a program that
+        opens /dev/stderr opens the pipe anew (proc_pid_fd(5)), by the rights of its file."""
         self.last = LastLines()
         self.writers: list[int] = []
         self.descriptors: list[int] = list(readers or ())
@@ -75,6 +82,8 @@ class Output:
                 reading, writing = os.pipe2(os.O_CLOEXEC)
                 with contextlib.suppress(OSError):  # beyond what this user's pipes may have
                     fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, _PIPE)
+                if owner is not None:
+                    os.fchown(writing, *owner)
                 self.writers.append(writing)
                 self.descriptors.append(reading)
         for stream, reading in zip(("stdout", "stderr"), self.descriptors, strict=True):

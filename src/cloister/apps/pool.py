@@ -47,6 +47,9 @@ _OUTER = (
 _RESTING = (State.DORMANT, State.RETIRING, State.RETIRE_KILLING)
 """Here the next process is another one anyway."""
 
+_ENDING = (State.RESTARTING, State.RESTART_KILLING)
+"""Here one ends before the next one begins."""
+
 
 class Keeping(Protocol):
     """What the supervisor asks of whatever keeps an application alive."""
@@ -121,6 +124,8 @@ class PoolPlan:
     processes: Processes = field(default_factory=Processes)
     idle_stop: float | None = None
     restart: RestartPolicy = field(default_factory=RestartPolicy)
+    has_room: Callable[[], bool] = lambda: True
+    """Whether the limits leave room for a process beside those that there are."""
 
 
 class _Place:
@@ -333,7 +338,12 @@ class Pool:
             if state in SPAWNING_STATES:
                 continue  # it may be made of what was before: once it is there
             if state is State.READY and self._plan.restart.rolling:
+                if any(one.service.state in _ENDING for one in self._places):
+                    continue  # what it takes along may be the room that is missing
                 if not any(one.successor for one in self._places):
+                    if not self._plan.has_room():
+                        self._restart_in_place(place)
+                        continue
                     place.successor_number = self._free_number()
                     place.successor = self._service(place.successor_number)
                     self._failures.forget()
@@ -360,7 +370,20 @@ class Pool:
             elif successor.state in (State.FAILED, State.ENDED):
                 self._abort(successor)
 
+    def _restart_in_place(self, place: _Place) -> None:
+        place.due = False
+        self._failures.forget()
+        message = "no room for another process beside it: it ends first, and connections wait"
+        self._say(message, Level.WARNING, ())
+        place.service.restart()
+
     def _abort(self, successor: Service) -> None:
+        if not self._plan.has_room():
+            for place in self._places:
+                if place.successor is successor:
+                    place.successor = None
+                    self._restart_in_place(place)
+            return
         failure = successor.failure
         message = "the restart is given up: the processes before it go on"
         self._aborted = Failure(message, time.time(), failure.last_output if failure else ())

@@ -54,6 +54,11 @@ class Resources:
             return None
         return ResourceStatus(group.limits, group.usage(), group.counters())
 
+    def has_room(self, name: str) -> bool:
+        """Whether one more process of an application could start beside those that there are."""
+        group = self._groups.get(name)
+        return group is None or group.has_room()
+
     def places(self, name: str) -> tuple[tuple[str, int], ...]:
         """The folders of an application's groups, each with the version of its hierarchy."""
         group = self._groups.get(name)

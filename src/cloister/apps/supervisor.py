@@ -33,6 +33,7 @@ from cloister.apps.changes import (
     places,
 )
 from cloister.apps.connections import ConnectionPlan, ConnectionPool
+from cloister.apps.egress import Egress
 from cloister.apps.endpoints import AppEndpoint, Endpoints, ListenerEndpoint
 from cloister.apps.front_door import (
     DRAIN_TIMEOUT,
@@ -170,17 +171,26 @@ class Supervisor:
             self._sink,
             # A process for one connection ends with its supervisor: nobody could await it.
             kept=None if app.endpoint is Endpoint.STDIO else self._kept,
+            egress=self._egress(app),
         )
         return _Supervised(app, endpoint, program, self._keeping(program))
 
     def _say(self, name: str, message: str, level: Level) -> None:
         self._sink.emit(LogEvent(name, message, level, fields={"event": "log"}))
 
+    def _egress(self, app: App) -> Egress | None:
+        if not app.egress:
+            return None
+        identity = self._door_identity if os.geteuid() == 0 else None
+        kept = None if app.endpoint is Endpoint.STDIO else self._kept
+        return Egress(app, self._snapshot, identity, self._sink, kept)
+
     def _keeping(self, program: AppProgram) -> Keeping:
         listening = program.endpoint.listening
         if program.app.endpoint is Endpoint.STDIO:
             return ConnectionPool(_connection_plan(program), self._sink)
-        pool = Pool(_pool_plan(program), ListenerLoad(listening, self._census), self._sink)
+        plan = _pool_plan(program, partial(self._resources.has_room, program.app.name))
+        pool = Pool(plan, ListenerLoad(listening, self._census), self._sink)
         program.on_load = pool.stirred
         return pool
 
@@ -216,7 +226,7 @@ class Supervisor:
             supervised.service.start()
             if isinstance(supervised.service, Pool):
                 supervised.service.resume(len(supervised.program.left))
-        self._takeover.clear_away()
+        self._takeover.clear_away([one.app.name for one in self._apps.values() if one.app.egress])
         self._begin_renewal()
         outcomes = [
             asyncio.ensure_future(supervised.service.wait_state(*SETTLED))
@@ -268,6 +278,7 @@ class Supervisor:
         await self._door.wait_state(*_ENDED)
         for supervised in self._apps.values():
             self._takeover.end(supervised.program)
+            await supervised.program.end()
         if self._leaving:
             await asyncio.wait(self._leaving)
         self._resources.close()
@@ -430,6 +441,7 @@ class Supervisor:
     async def _see_off(self, supervised: _Supervised, successor: AppEndpoint | None) -> None:
         await supervised.service.wait_state(*_ENDED)
         self._left.remove(supervised.service)
+        await supervised.program.end()
         supervised.endpoint.close(successor)
         if supervised.app.name not in self._apps:
             self._sink.keep(supervised.app.name, None)
@@ -675,7 +687,7 @@ def _connection_plan(program: AppProgram) -> ConnectionPlan:
     )
 
 
-def _pool_plan(program: AppProgram) -> PoolPlan:
+def _pool_plan(program: AppProgram, has_room: Callable[[], bool]) -> PoolPlan:
     app = program.app
     return PoolPlan(
         app.name,
@@ -685,6 +697,7 @@ def _pool_plan(program: AppProgram) -> PoolPlan:
         app.processes,
         app.idle_stop,
         app.restart,
+        has_room,
     )
 
 

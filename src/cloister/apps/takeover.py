@@ -5,8 +5,9 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 
+from cloister.apps import egress
 from cloister.apps.app import AppProgram
 from cloister.apps.kept import Kept, LeftProcess
 from cloister.apps.lines import PipeReader
@@ -67,9 +68,15 @@ class Takeover:
         for one in left.other:
             self._end(one, app.stop_timeout, successor)
 
-    def clear_away(self) -> None:
-        """Ends what is left of applications that are not configured any more."""
+    def clear_away(self, dialling: Collection[str]) -> None:
+        """Ends what is left of applications that are not configured any more. ``dialling`` are
+        the names of those that are and have ways out."""
         others = [] if self._kept is None else self._kept.take_others()
+        for name in [] if self._kept is None else self._kept.owners(egress.KIND):
+            if self._kept is not None and name not in dialling:
+                for door in self._kept.take_doors(f"{egress.KIND} {name}"):
+                    door.end()
+                    self._kept.forget(door.name)
         self._begin(self._clear_away([self._end(left, _STRANGER_TIMEOUT) for left in others]))
 
     def end(self, program: AppProgram) -> None:
@@ -107,8 +114,7 @@ class Takeover:
         await process.wait()
         for reader in readers:
             reader.close()
-        if left.notify is not None:
-            left.notify.close()
+        left.close()
         if self._kept is not None:
             self._kept.forget(left.name)
 

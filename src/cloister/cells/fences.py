@@ -1,6 +1,7 @@
 """From an application's fences to what ``cloister-cell`` puts up."""
 
 import resource
+from collections.abc import Iterable
 
 from cloister.cells import spec
 from cloister.cells.system_calls import system_calls
@@ -13,27 +14,31 @@ LOCKED_MEMORY = 8 * 1024 * 1024
 itself may have less."""
 
 
-def build_fences(fences: Fences) -> spec.Fences:
-    """The part of the specification that ``fences`` ask for."""
+def build_fences(fences: Fences, egress: Iterable[int] = ()) -> spec.Fences:
+    """The part of the specification that ``fences`` ask for. ``egress`` are the ports of ways
+    out, which may be connected to in any case."""
     return spec.Fences(
         system_calls=system_calls(fences),
-        landlock=_landlock(fences),
+        landlock=_landlock(fences, egress),
         limits=_limits(fences),
         proc=fences.proc,
         labels=_labels(fences),
     )
 
 
-def _landlock(fences: Fences) -> spec.Landlock | None:
+def _landlock(fences: Fences, egress: Iterable[int]) -> spec.Landlock | None:
     if fences.landlock is LandlockChoice.OFF:
         return None
+    connect = fences.tcp_connect
+    if connect is not None:
+        connect = tuple(sorted({*connect, *egress}))
     return spec.Landlock(
         required=fences.landlock is LandlockChoice.REQUIRED,
         files=True,
         signals=True,
         abstract_sockets=True,
         tcp_bind=fences.tcp_bind,
-        tcp_connect=fences.tcp_connect,
+        tcp_connect=connect,
     )
 
 

@@ -14,11 +14,13 @@ from cloister.cells.spec import (
     Clocks,
     ControlGroups,
     Descriptor,
+    Egress,
     File,
     Filesystem,
     FromDescriptor,
     Identity,
     Link,
+    LoopbackAddress,
     Namespaces,
     Protections,
     RootFolder,
@@ -95,6 +97,7 @@ def build_cell(
     working_directory: str | None = None,
     stdin: Stdin = Stdin.NULL,
     groups: AppGroup | None = None,
+    egress: socket.socket | None = None,
 ) -> CellPlan:
     """The default cell of ``app``; DESIGN section 4 says what it keeps apart.
 
@@ -105,7 +108,9 @@ def build_cell(
     the cell as ``$NOTIFY_SOCKET``. ``working_directory``, a path inside the cell, replaces
     the application's folder, which is then not seen at all. ``stdin`` is what the
     application reads. ``groups`` bound what it uses. ``listening`` stays the caller's and
-    becomes descriptor 3 inside.
+    becomes descriptor 3 inside. ``egress``, the caller's too, is the sending end of a
+    ``SOCK_SEQPACKET`` pair for the listening sockets of the application's ways out; without
+    it there are none.
 
     Opens the credentials and looks at the host's folders. Raises :class:`CloisterError`
     when something that the application names cannot be used.
@@ -152,6 +157,7 @@ def build_cell(
             ),
             filesystem=filesystem,
             descriptors=tuple(Descriptor(app.name, number) for number in listeners),
+            egress=None if egress is None else _egress(app, egress.fileno()),
             stdin=stdin,
             protections=Protections(
                 drop_capabilities=True,
@@ -161,7 +167,7 @@ def build_cell(
                 no_core_dumps=not app.fences.core_dumps,
                 close_descriptors=True,
             ),
-            fences=build_fences(app.fences),
+            fences=build_fences(app.fences, (one.port for one in app.egress)),
         )
     except BaseException:
         for descriptor in opened:
@@ -169,7 +175,12 @@ def build_cell(
         if group is not None:
             group.remove()
         raise
-    return CellPlan(spec, listeners, opened, group)
+    passed = [*listeners, *([] if egress is None else [egress.fileno()])]
+    return CellPlan(spec, passed, opened, group)
+
+
+def _egress(app: App, descriptor: int) -> Egress:
+    return Egress(descriptor, tuple(LoopbackAddress(one.address, one.port) for one in app.egress))
 
 
 def _namespaces(own: model.Namespaces) -> Namespaces:
@@ -236,7 +247,8 @@ def _filesystem(
     files: list[File] = []
     root = None
     if rootfs is None:
-        made = view.made_files(hostname, who)
+        made = view.made_files(hostname, who, app.egress)
+        _refuse_covered(app, binds)
         files = [file for file in made if not view.covered(file.path, binds)]
     else:
         mapped = idmap.image_owners(app.name, rootfs.writable, who) if rootfs.mapped else None
@@ -253,6 +265,15 @@ def _filesystem(
         proc=automount.proc,
         dev=automount.dev,
     )
+
+
+def _refuse_covered(app: App, binds: Sequence[Bind]) -> None:
+    if app.egress and view.covered("/etc/hosts", binds):
+        raise CloisterError(
+            f"the ways out of {app.name} would not be found by their names",
+            why="a bind covers the cell's own /etc/hosts",
+            hint="bind single files of /etc, or give up `egress`",
+        )
 
 
 def _refuse_without_mounts(app: App, secrets: bool) -> None:

@@ -178,6 +178,24 @@ class Descriptor:
     """Its number in the launcher."""
 
 
+@dataclass(frozen=True, slots=True)
+class LoopbackAddress:
+    """A TCP port of the cell's loopback interface."""
+
+    host: str
+    """In 127.0.0.0/8."""
+    port: U16
+
+
+@dataclass(frozen=True, slots=True)
+class Egress:
+    """Sockets that listen in the cell and are given away."""
+
+    descriptor: I32
+    """Of a ``SOCK_SEQPACKET`` socket, in the launcher: they all come in one packet."""
+    addresses: tuple[LoopbackAddress, ...]
+
+
 class Stdin(Enum):
     """The application's standard input."""
 
@@ -318,6 +336,7 @@ class Spec:
     clocks: Clocks
     filesystem: Filesystem
     descriptors: tuple[Descriptor, ...]
+    egress: Egress | None
     stdin: Stdin
     protections: Protections
     fences: Fences

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from cloister.cells.spec import Bind, File, Identity, Link, Text
+from cloister.model.egress import Egress
 from cloister.model.errors import CloisterError
 
 USER = "app"
@@ -116,16 +117,20 @@ def user_name(identity: Identity) -> str:
     return "root" if identity.uid == 0 else USER
 
 
-def made_files(hostname: str, identity: Identity) -> list[File]:
-    """The files below /etc that are the cell's own."""
+def made_files(hostname: str, identity: Identity, egress: Iterable[Egress] = ()) -> list[File]:
+    """The files below /etc that are the cell's own. The names of ``egress`` stand in its
+    /etc/hosts."""
     user = user_name(identity)
     group = "root" if identity.gid == 0 else USER
+    names = {one.name: one.address for one in egress}
+    hosts = "".join(f"{address} {name}\n" for name, address in names.items())
     texts = {
         "/etc/passwd": f"{user}:x:{identity.uid}:{identity.gid}:{user}:{HOME}:/bin/sh\n"
         "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
         "/etc/group": f"{group}:x:{identity.gid}:\nnogroup:x:65534:\n",
         "/etc/hostname": f"{hostname}\n",
-        "/etc/hosts": f"127.0.0.1 localhost {hostname}\n::1 localhost ip6-localhost ip6-loopback\n",
+        "/etc/hosts": f"127.0.0.1 localhost {hostname}\n::1 localhost ip6-localhost ip6-loopback\n"
+        f"{hosts}",
         # No name server is reachable; asking one would only take time.
         "/etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
         "/etc/resolv.conf": "",

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 
-from cloister.config import isolation_checks, lifecycle_checks
+from cloister.config import egress, isolation_checks, lifecycle_checks
 from cloister.config.checks_metrics import check_metrics
 from cloister.config.lines import KeyPath
 from cloister.config.problems import Code
@@ -53,6 +53,7 @@ def check(snapshot: Snapshot, checked: Checked, report: Report, *, home: str | N
             _root(app, app.isolation.rootfs.path, snapshot, report, home)
         _binds(app, snapshot.paths, report, home)
         isolation_checks.check(app, checked.file.apps[app.name], report)
+        egress.check(app, report)
 
 
 def _listeners_complete(checked: Checked) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
-from cloister.config import fences, isolation, lifecycle, limits, places
+from cloister.config import egress, fences, isolation, lifecycle, limits, places
 from cloister.config.lines import KeyPath
 from cloister.config.metrics import AppMetricsTable, MetricsTable
 from cloister.config.problems import Code
@@ -357,6 +357,7 @@ class _Resolver:
             user=table.user,
             group=table.group,
             groups=tuple(table.groups),
+            egress=egress.resolve(table.egress, self._target),
             limits=limits.resolve(table.limits, self._absolute),
             tmp_size=table.tmp_size,
             fences=fences.resolve(("apps", name, "fences"), table.fences, self._report),

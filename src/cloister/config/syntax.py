@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Discriminator, Tag
 
 from cloister.config import forms
+from cloister.config.egress import EgressChoice
 from cloister.config.fences import FencesTable
 from cloister.config.forms import TABLE_FORM, WORD_FORM, Form, Table, setting
 from cloister.config.isolation_tables import IsolationTable
@@ -590,6 +591,14 @@ class AppTable(Table):
         example='["postgres"]',
         default=[],
         default_text="none",
+    )
+    egress: Annotated[list[EgressChoice], Form("list of names with ports, or tables")] = setting(
+        "What the application may dial outside its cell: names with a port. In the cell each name "
+        "stands in /etc/hosts, and the door, which is outside, connects to what the name means "
+        "there, looked up afresh; or a table says where it leads. Nothing else can be reached.",
+        example='["db.internal:5432", "api.payments.example:443"]',
+        default=[],
+        default_text="none: nothing outside the cell",
     )
     limits: AppLimitsTable = setting(
         "How much of the machine it may use.",

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from enum import Enum
 
+from cloister.model.egress import Egress
 from cloister.model.fences import Fences
 from cloister.model.isolation import Bind, Isolation
 from cloister.model.lifecycle import HttpProbe, LogOptions, Processes, RestartPolicy
@@ -148,6 +149,8 @@ class App:
     """``None`` for the user's own group; only with ``user``."""
     groups: tuple[str, ...] = ()
     """Further groups on the host, by name or number."""
+    egress: tuple[Egress, ...] = ()
+    """What it may dial outside its cell."""
     limits: Limits = NO_LIMITS
     control_group: str | None = None
     """The control group of the host in which the application's own is made: absolute, or

@@ -12,6 +12,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from cloister import wire
+from cloister.apps.endpoints import adopt_left, socket_record
+from cloister.apps.kept import Kept
 from cloister.apps.lines import LastLines, Line, PipeReader
 from cloister.apps.logs import Level, LogEvent, Sink
 from cloister.apps.machine import State
@@ -25,6 +27,8 @@ from cloister.processes import memory_file
 from cloister.sockets.bind import BoundSocket, bind_listener
 
 MODULE = "cloister.observe.gateway"
+KIND = "metrics"
+"""What its sockets are called where they are kept."""
 IDENTITY = "metrics.gateway"
 """Its name among those who have ids; no application has a dot in its name."""
 _REQUEST_LIMIT = 1024
@@ -60,11 +64,16 @@ class MetricsGateway:
         door: HostIdentity,
         metrics: Metrics,
         sink: Sink,
+        *,
+        kept: Kept | None = None,
     ) -> None:
         """Binds. ``identify`` says whom the gateway becomes, ``None`` for nobody else, and is
         asked once there is one; ``door`` is whom the applications' sockets are open to.
+        ``kept`` is where the sockets of a last supervisor are found, and kept for the next
+        one: a gateway ends with its supervisor, and whoever asks meanwhile waits.
         Raises :class:`CloisterError`.
         """
+        self._kept = kept
         self._snapshot = snapshot
         self._identify = identify
         self._door = door
@@ -83,7 +92,12 @@ class MetricsGateway:
 
     def _bind(self, place: _Place) -> None:
         app, address, options = place
-        bound = bind_listener(address, options)
+        left = None if self._kept is None else self._kept.take_socket(_name(place))
+        bound = None if left is None else adopt_left(left, address, options)
+        if bound is None:
+            bound = bind_listener(address, options)
+        if self._kept is not None:
+            self._kept.store_socket(_name(place), bound.socket, socket_record(bound))
         self._listening[place] = _Listening(bound)
         message = f"metrics of {app or 'everything'} are asked for at {bound.address}"
         self._sink.emit(LogEvent("cloister", message))
@@ -99,7 +113,7 @@ class MetricsGateway:
         before, self._snapshot = self._snapshot, snapshot
         wanted = _places(snapshot)
         for place in [place for place in self._listening if place not in wanted]:
-            self._listening.pop(place).bound.close()
+            self._close(place)
         for place in wanted:
             if place not in self._listening:
                 try:
@@ -127,8 +141,18 @@ class MetricsGateway:
 
     def close(self) -> None:
         """Close the sockets."""
+        for place in list(self._listening):
+            self._close(place)
+
+    def _close(self, place: _Place) -> None:
+        self._listening.pop(place).bound.close()
+        if self._kept is not None:
+            self._kept.forget(_name(place))
+
+    def release(self) -> None:
+        """Close the sockets, and leave them to the next supervisor."""
         while self._listening:
-            self._listening.popitem()[1].bound.close()
+            self._listening.popitem()[1].bound.release()
 
     async def _launch(self) -> "_GatewayProcess":
         with contextlib.ExitStack() as stack:
@@ -281,6 +305,12 @@ def _places(snapshot: Snapshot) -> list[_Place]:
         if app.metrics is not None:
             found += [(app.name, address, options) for address in app.metrics.listen]
     return found
+
+
+def _name(place: _Place) -> str:
+    """Under which its socket is kept."""
+    app, address, _ = place
+    return f"{KIND} {app or '*'} {address}"
 
 
 def _matters(snapshot: Snapshot) -> tuple[object, ...]:

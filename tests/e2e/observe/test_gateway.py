@@ -20,7 +20,7 @@ from tests.support import packages
 from tests.support.metrics_apps import CHUNKED, GOOD, HOSTILE, PROXIED
 from tests.support.processes import command_line
 from tests.support.prometheus import promtool, samples
-from tests.support.up import Client, Up, open_folder
+from tests.support.up import Client, Up, have_ended, open_folder
 from tests.support.waiting import wait_until
 
 from cloister.generate.grafana import panels
@@ -427,6 +427,37 @@ def test_stopping_leaves_no_gateway_and_no_socket(tmp_path: Path) -> None:
             (gateway,) = gateway_processes(found)
             assert found.up.stop() == 0
             wait_until(lambda: not psutil.pid_exists(gateway.pid), what="the gateway's end")
+            assert not found.unix.exists()
+        finally:
+            found.up.close()
+
+
+def test_a_killed_supervisors_gateway_is_followed_and_no_scrape_is_refused(tmp_path: Path) -> None:
+    """The gateway ends with its supervisor; its sockets do not, and the next one takes them."""
+    with open_folder() as folder:
+        found = Running(folder)
+        try:
+            found.start()
+            port = found.port()
+            (gateway,) = gateway_processes(found)
+            found.up.kill()
+            wait_until(lambda: have_ended([gateway]), what="the gateway's end", seconds=30)
+            statuses: list[int] = []
+            asking = threading.Thread(
+                target=lambda: statuses.append(
+                    found.get("/apps/good/metrics", port=port).status_code
+                )
+            )
+            asking.start()  # nobody accepts, and nobody is refused
+            found.start()
+            asking.join(60)
+            assert statuses == [200]
+            assert found.port() == port
+            (another,) = gateway_processes(found)
+            assert another.pid != gateway.pid
+            with socket.socket(socket.AF_UNIX) as client:
+                client.connect(str(found.unix))
+            assert found.up.stop() == 0
             assert not found.unix.exists()
         finally:
             found.up.close()

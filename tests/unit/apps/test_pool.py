@@ -194,6 +194,48 @@ def test_a_restart_has_the_next_one_ready_before_the_one_before_is_told_to_stop(
     play()
 
 
+def test_without_room_for_a_successor_the_one_before_it_ends_first() -> None:
+    room = [True]
+
+    @scenario(processes=Processes(2), has_room=lambda: room[0])
+    async def play(world: World) -> None:
+        world.pool.start()
+        await world.until(lambda: world.count(State.READY) == 2)
+        old = list(world.made)
+        room[0], world.polite = False, False
+        world.pool.restart()
+        await world.until(lambda: bool(old[0].told_at))
+        assert len(world.made) == 2
+        # The other one serves on until the first has given back what it had.
+        assert old[1].told_at == []
+        room[0] = world.polite = True
+        old[0].end(0)
+        await world.until(lambda: world.alive == set(world.made[2:]) and len(world.made) == 4)
+        assert [one.told_at for one in old] == [[1], [2]]
+        assert world.pool.failure is None
+
+    play()
+
+
+def test_where_the_room_goes_during_a_restart_it_is_made_all_the_same() -> None:
+    looks = iter([True])  # when it begins, and not when its successor has come to nothing
+
+    @scenario(has_room=lambda: next(looks, False))
+    async def play(world: World) -> None:
+        world.pool.start()
+        await world.reach(State.READY)
+        world.broken, world.polite = True, False
+        world.pool.restart()
+        await world.until(lambda: bool(world.made[0].told_at))
+        assert len(world.made) > 1
+        world.broken = False
+        world.made[0].end(0)
+        await world.until(lambda: world.count(State.READY) == 1 and world.made[0].ended.done())
+        assert world.pool.state is State.READY
+
+    play()
+
+
 def test_a_restart_that_comes_to_nothing_leaves_what_was() -> None:
     @scenario(processes=Processes(2))
     async def play(world: World) -> None:

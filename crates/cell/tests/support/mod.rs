@@ -1,9 +1,9 @@
 //! Specifications for tests.
 
 use cloister_proto::messages::cell::{
-    Bind, Clocks, Condition, ConditionalCall, Content, ControlGroups, Descriptor, Fences, File,
-    Filesystem, IdRange, Identity, Label, Landlock, LimitedResource, Link, Namespaces, Protections,
-    ResourceLimit, Spec, Stdin, SystemCalls, Temporary, Variable,
+    Bind, Clocks, Condition, ConditionalCall, Content, ControlGroups, Descriptor, Egress, Fences,
+    File, Filesystem, IdRange, Identity, Label, Landlock, LimitedResource, Link, LoopbackAddress,
+    Namespaces, Protections, ResourceLimit, Spec, Stdin, SystemCalls, Temporary, Variable,
 };
 
 /// A cell with something of everything.
@@ -81,6 +81,13 @@ pub fn full() -> Spec {
             name: "blog".into(),
             descriptor: 7,
         }],
+        egress: Some(Egress {
+            descriptor: 15,
+            addresses: vec![
+                loopback([127, 0, 1, 1], 5432),
+                loopback([127, 0, 1, 2], 443),
+            ],
+        }),
         stdin: Stdin::Null,
         protections: protections(true),
         fences: fences(),
@@ -173,9 +180,17 @@ pub fn bare() -> Spec {
         fences: no_fences(),
         stdin: Stdin::Inherit,
         descriptors: Vec::new(),
+        egress: None,
         host_groups: Vec::new(),
         control_groups: ControlGroups::default(),
         ..full()
+    }
+}
+
+pub fn loopback(host: [u8; 4], port: u16) -> LoopbackAddress {
+    LoopbackAddress {
+        host: host.into(),
+        port,
     }
 }
 

@@ -47,7 +47,13 @@ pub fn holder_message(bytes: &[u8]) {
     .expect("a pair");
     for packet in &packets {
         // What is too long for the socket nobody can send.
-        if send(&supervisor, packet, SendFlags::DONTWAIT | SendFlags::NOSIGNAL).is_err() {
+        if send(
+            &supervisor,
+            packet,
+            SendFlags::DONTWAIT | SendFlags::NOSIGNAL,
+        )
+        .is_err()
+        {
             return;
         }
     }

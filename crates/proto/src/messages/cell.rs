@@ -7,6 +7,8 @@
 //! of file. Without a failure that means that the application has been executed (every copy of
 //! that descriptor is close-on-exec).
 
+use std::net::Ipv4Addr;
+
 use serde::{Deserialize, Serialize};
 
 /// Everything that makes one cell.
@@ -45,12 +47,36 @@ pub struct Spec {
     /// Listening sockets handed over as `LISTEN_FDS` (sd_listen_fds(3)), from descriptor 3
     /// upwards in this order.
     pub descriptors: Vec<Descriptor>,
+    /// Its ways out, where it has any; only with a network namespace of its own.
+    pub egress: Option<Egress>,
     /// What standard input is; output and errors are always inherited.
     pub stdin: Stdin,
     /// Further protections; each can be taken away so that its effect can be tested.
     pub protections: Protections,
     /// What the application may ask of the kernel.
     pub fences: Fences,
+}
+
+/// Listening sockets on the cell's loopback interface, which its launcher's caller serves: what
+/// the application reaches there is what that one lets it reach.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Egress {
+    /// An inherited `SOCK_SEQPACKET` socket. All listening sockets go there in one packet of one
+    /// byte (`SCM_RIGHTS`), in the order of `addresses`, before the application runs.
+    pub descriptor: i32,
+    /// Where they listen, 1 to 253 addresses of 127.0.0.0/8.
+    pub addresses: Vec<LoopbackAddress>,
+}
+
+/// A TCP port of the loopback interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LoopbackAddress {
+    /// In 127.0.0.0/8.
+    pub host: Ipv4Addr,
+    /// Not 0.
+    pub port: u16,
 }
 
 /// One environment variable.

@@ -23,6 +23,10 @@ from cloister.cells.cgroups.tree import (
 from cloister.model.errors import CloisterError
 from cloister.model.limits import Limits
 
+_TASKS = 8
+_FEWEST_TASKS = 2
+"""Processes and threads with which an application starts; at least its init and itself."""
+
 
 @dataclass(frozen=True, slots=True)
 class LimitStatus:
@@ -118,6 +122,17 @@ class AppGroup:
     def counters(self) -> Counters:
         """Which limits the application has met, and how often, since its group was made."""
         return read_counters(self.places)
+
+    def has_room(self) -> bool:
+        """Whether its limit on processes lets a cell start beside those that there are."""
+        found = self.folder("pids")
+        if found is None:
+            return True
+        try:
+            used, limit = (int(read(f"{found[0]}/pids.{name}")) for name in ("current", "max"))
+        except (OSError, ValueError):  # "max": there is no limit
+            return True
+        return limit - used >= max(_FEWEST_TASKS, min(_TASKS, limit // 4))
 
     def folder(self, controller: str) -> tuple[str, int] | None:
         """The application's folder where a controller is, with the version."""

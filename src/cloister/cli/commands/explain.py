@@ -160,7 +160,11 @@ def _explain_app(snapshot: "Snapshot", app: App) -> Explanation:
     store = IdentityStore(snapshot.paths.identities, snapshot.ids)
     path = snapshot.paths.app_socket(app.name)
     notify = f"{os.path.dirname(path)}/notify"  # noqa: PTH120 - a text
-    with _certificate(app) as credentials, socket.socket(socket.AF_UNIX) as stand_in:
+    with (
+        _certificate(app) as credentials,
+        socket.socket(socket.AF_UNIX) as stand_in,
+        socket.socket(socket.AF_UNIX) as receiver,
+    ):
         plan = build_cell(
             app,
             app_identity(app, store.peek),
@@ -168,6 +172,7 @@ def _explain_app(snapshot: "Snapshot", app: App) -> Explanation:
             credentials=credentials,
             notify_socket=notify if app.ready is Readiness.NOTIFY else None,
             groups=groups,
+            egress=receiver if app.egress else None,
         )
         with contextlib.closing(plan):
             return _explanation(plan, groups, hosts=app.hosts, path=path, ready=str(app.ready))

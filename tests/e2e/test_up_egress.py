@@ -1,0 +1,225 @@
+"""``cloister up``: applications that dial what they may, and nothing else."""
+
+import contextlib
+import errno
+import json
+import os
+import socket
+import socketserver
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from tests.support.up import Client, Traces, Up, have_ended, open_folder
+from tests.support.waiting import wait_until
+
+from cloister.apps.status import AppStatus
+from cloister.control.client import ControlClient
+
+DIALS = """
+import asyncio, json, socket
+from urllib.parse import parse_qs
+def dial(host, port):
+    try:
+        with socket.create_connection((host, port), timeout=5) as line:
+            line.settimeout(20)
+            line.sendall(b"ping")
+            line.shutdown(socket.SHUT_WR)
+            said = b""
+            while part := line.recv(100):
+                said += part
+            return said.decode()
+    except socket.gaierror:
+        return "no such name"
+    except OSError as error:
+        return error.errno or type(error).__name__
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        return
+    asked = parse_qs(scope["query_string"].decode())
+    found = await asyncio.to_thread(dial, asked["host"][0], int(asked["port"][0]))
+    body = json.dumps(found).encode()
+    await send({"type": "http.response.start", "status": 200,
+                "headers": [(b"content-length", str(len(body)).encode())]})
+    await send({"type": "http.response.body", "body": body})
+"""
+
+
+class _Server(socketserver.ThreadingTCPServer):
+    allow_reuse_address = daemon_threads = True
+
+
+class _Handler(socketserver.StreamRequestHandler):
+    def handle(self) -> None:
+        self.wfile.write(b"pong to " + self.rfile.read())
+
+
+@contextlib.contextmanager
+def backend() -> Iterator[int]:
+    """A service of the host's loopback interface; its port."""
+    with _Server(("127.0.0.1", 0), _Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield int(server.server_address[1])
+        finally:
+            server.shutdown()
+
+
+@pytest.fixture
+def up() -> Iterator[Up]:
+    with open_folder() as folder:
+        running = Up(folder)
+        try:
+            yield running
+        finally:
+            running.close()
+
+
+class Dialler:
+    """Has an application dial."""
+
+    def __init__(self, up: Up, host: str) -> None:
+        self._client = Client(up, host)
+
+    def __call__(self, host: str, port: int) -> Any:
+        return json.loads(self._client.get(f"/?host={host}&port={port}"))
+
+
+def serve(up: Up, ways: str, extra: str = "") -> Dialler:
+    up.write({"one": DIALS}, f"egress = [{ways}]\n{extra}\n")
+    up.start("--log-format", "json")
+    up.wait_ready()
+    return Dialler(up, "one.example")
+
+
+def egress_doors(up: Up) -> list[psutil.Process]:
+    """All but the front door, which serves by server name and has no network."""
+    front = up.status().door.pid
+    return [
+        one
+        for one in up.family()
+        if one.name() == "cloister-door" and one.cmdline()[1] == "serve" and one.pid != front
+    ]
+
+
+def ask(up: Up, verb: str) -> AppStatus:
+    with ControlClient(str(up.runtime / "control.sock")) as client:
+        return client.command("one", verb)
+
+
+def host_address() -> str | None:
+    """An address of the host that is none of its loopback interface's."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as line:
+        try:
+            line.connect(("192.0.2.1", 9))  # sends nothing
+        except OSError:
+            return None
+        return str(line.getsockname()[0])
+
+
+def test_what_is_listed_is_reached_by_its_name_and_nothing_else_is(up: Up) -> None:
+    with backend() as port, backend() as other:
+        unix = up.folder / "backend.sock"
+        with _unix_backend(unix):
+            ways = (
+                f'{{ name = "db.internal", port = 5432, to = "localhost:{port}" }},'
+                f'{{ name = "cache.internal", port = 6379, to = "unix:{unix}" }}'
+            )
+            # Its ways are open to it even where it may connect to no other port.
+            up.write(
+                {"free": DIALS, "none": DIALS, "one": DIALS},
+                f"egress = [{ways}]\nfences = {{ tcp-connect = [{port}, {other}, 443, 5432] }}\n"
+                "[apps.free.isolation]\nnamespaces = { network = false }\n",
+            )
+            up.start("--log-format", "json")
+            up.wait_ready()
+            dial, free, none = (Dialler(up, f"{name}.example") for name in ("one", "free", "none"))
+            assert dial("db.internal", 5432) == "pong to ping"
+            assert dial("cache.internal", 6379) == "pong to ping"
+        # The same service, the same host, another service: none of it is there for the cell.
+        for host, number in (
+            ("127.0.0.1", port),
+            ("127.0.0.1", other),
+            ("db.internal", other),
+            ("cache.internal", 5432),
+            ("127.0.1.3", 5432),
+        ):
+            assert dial(host, number) == errno.ECONNREFUSED, (host, number)
+        own = host_address()
+        for host in ["192.0.2.1", *([] if own is None else [own])]:
+            assert dial(host, port) == errno.ENETUNREACH, host
+        assert dial("api.internal", 443) == "no such name"
+        # One application's ways are not another's, and none listed means none.
+        assert none("db.internal", 5432) == "no such name"
+        assert none("127.0.1.1", 5432) == errno.ECONNREFUSED
+        assert none("127.0.0.1", port) == errno.ECONNREFUSED
+        # Each of these is open where that fence is away.
+        for number in (port, other):
+            assert free("127.0.0.1", number) == "pong to ping"
+        (door,) = egress_doors(up)
+        check_confined(door, up.app("one").host_uid)
+
+
+def check_confined(door: psutil.Process, app_uid: int) -> None:
+    status = Path(f"/proc/{door.pid}/status").read_text()
+    fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+    assert int(fields["CapEff"], 16) == 0
+    assert (fields["NoNewPrivs"].strip(), fields["Seccomp"].strip()) == ("1", "2")
+    if os.geteuid() == 0:
+        assert int(fields["Uid"].split()[0]) not in {0, app_uid}
+
+
+def test_ways_outlive_their_door_a_restart_and_the_supervisor(up: Up) -> None:
+    left = ("state", "log", "apps", "cloister.toml", "run")
+    before = Traces(up.folder, ignore=left)
+    with backend() as port:
+        way = f'{{ name = "db.internal", port = 5432, to = "127.0.0.1:{port}" }}'
+        dial = serve(up, way, "processes = 2")
+        assert dial("db.internal", 5432) == "pong to ping"
+        (door,) = egress_doors(up)
+        # Whoever dials while there is no door waits in the queue of its own cell.
+        door.kill()
+        assert dial("db.internal", 5432) == "pong to ping"
+        (door,) = wait_until(lambda: egress_doors(up), what="another door")
+        pids = {one.pid for one in up.app("one").processes}
+        ask(up, "restart")
+
+        def restarted() -> bool:
+            assert dial("db.internal", 5432) == "pong to ping"
+            now = up.app("one").processes
+            return len(now) == 2 and not {one.pid for one in now} & pids
+
+        wait_until(restarted, what="others in their place", seconds=60)
+        assert egress_doors(up) == [door]
+        cells = {one.pid for one in up.app("one").processes}
+        up.kill()
+        assert dial("db.internal", 5432) == "pong to ping"
+        up.start("--log-format", "json")
+        assert {one.pid for one in up.wait_ready().apps[0].processes} == cells
+        assert egress_doors(up) == [door]
+        assert dial("db.internal", 5432) == "pong to ping"
+        # Taken over, it still follows what comes and goes.
+        ask(up, "restart")
+        pids = cells
+        wait_until(restarted, what="others in their place", seconds=60)
+        ask(up, "stop")
+        wait_until(lambda: have_ended([door]), what="the end of its door", seconds=60)
+    assert up.stop() == 0
+    assert Traces(up.folder, ignore=left) == before
+
+
+@contextlib.contextmanager
+def _unix_backend(path: Path) -> Iterator[None]:
+    class Server(socketserver.ThreadingUnixStreamServer):
+        daemon_threads = True
+
+    with Server(str(path), _Handler) as server:
+        path.chmod(0o666)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield
+        finally:
+            server.shutdown()
