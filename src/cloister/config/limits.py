@@ -26,8 +26,8 @@ _DISK = Refused(
     "only project quotas could keep it, which few file systems are mounted with: what cannot be "
     "kept for certain is not promised",
     "its /tmp is memory of the size `tmp-size`, and no other place can be written to unless a "
-    "bind is `writable`: bind a file system of its own there, or use `isolation.tmpfs` with a size; "
-    "`fences.file-size` bounds each file",
+    "bind is `writable`: bind a file system of its own there, or use `isolation.tmpfs` with a "
+    "size; `fences.file-size` bounds each file",
 )
 _NONE = "no bound"
 _Number = Annotated[int, Form("number")]
