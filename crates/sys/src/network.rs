@@ -22,7 +22,7 @@ pub fn raise_loopback() -> io::Result<()> {
     // SAFETY: all bytes zero are a valid ifreq: numbers, characters and pointers.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     for (place, byte) in request.ifr_name.iter_mut().zip(b"lo") {
-        *place = byte.cast_signed();
+        *place = libc::c_char::from_ne_bytes([*byte]);
     }
     let flags = libc::IFF_UP | libc::IFF_RUNNING;
     request.ifr_ifru.ifru_flags = flags as libc::c_short;
