@@ -131,6 +131,10 @@ class FakeProbes:
     def read(self, path: str, view: Process | None = None) -> str | None:
         return self.files.get(path)
 
+    def names(self, folder: str) -> tuple[str, ...]:
+        found = (path.removeprefix(f"{folder}/") for path in self.files if path.startswith(folder))
+        return tuple(sorted(name for name in found if "/" not in name))
+
     def has_program(self, name: str) -> bool:
         return name in self.programs
 

@@ -3,6 +3,7 @@
 import importlib
 import pkgutil
 import shlex
+import subprocess
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -135,6 +136,60 @@ def test_apparmor_named_the_socket() -> None:
     assert finding.cure.endswith("apparmor_parser --replace /etc/apparmor.d/usr.sbin.nginx")
     probes.files = {"/etc/apparmor.d/usr.sbin.nginx": f"/usr/sbin/nginx {{\n  {PATH} rw,\n}}\n"}
     assert list(mac_denial.check(case(probes))) == []  # the line of the log is history
+
+
+@pytest.mark.parametrize(
+    ("profile", "file", "text"),
+    [
+        ("nginx", "usr.sbin.nginx", "profile nginx /usr/sbin/nginx flags=(complain) {\n}\n"),
+        ("web", "other", "profile website {\n}\n\nprofile web{\n}\n"),
+        ("/usr/sbin/nginx", "usr.sbin.nginx", "# /usr/sbin/nginx\n/usr/sbin/nginx {\n}\n"),
+    ],
+)
+def test_the_cure_adds_a_line_to_the_profile_wherever_it_stands(
+    tmp_path: Path, profile: str, file: str, text: str
+) -> None:
+    probes = denied(apparmor(profile=profile))
+    probes.files = {f"/etc/apparmor.d/{file}": text, "/etc/apparmor.d/abi/3.0": "x"}
+    (finding,) = mac_denial.check(case(probes))
+    assert finding.cure is not None
+    (tmp_path / file).write_text(text)
+    edit = finding.cure.split(" && ")[0].replace("/etc/apparmor.d", str(tmp_path))
+    subprocess.run(["sh", "-c", edit], check=True)
+    lines = text.splitlines()
+    assert (tmp_path / file).read_text().splitlines() == [
+        *lines[:-1],
+        f"  {PATH} rw,",
+        lines[-1],
+    ]
+
+
+def family(family: str) -> str:
+    """As Linux 6.1 writes it."""
+    return (
+        f'audit: type=1400 audit({time.time():.3f}:7): apparmor="DENIED" operation="create" '
+        f'profile="/usr/sbin/nginx" pid=2001 comm="nginx" family="{family}" sock_type="stream" '
+        'protocol=0 requested_mask="create" denied_mask="create"'
+    )
+
+
+def test_apparmor_named_the_family() -> None:
+    probes = denied(family("unix"))
+    probes.files = dict(PROFILE)
+    (finding,) = mac_denial.check(case(probes))
+    assert "refused a socket of unix, stream" in finding.seen
+    assert finding.cure is not None
+    assert "network unix stream," in finding.cure
+    probes.files = {"/etc/apparmor.d/usr.sbin.nginx": "/usr/sbin/nginx {\n network unix stream,\n}"}
+    assert list(mac_denial.check(case(probes))) == []
+    assert list(mac_denial.check(case(denied(family("inet6"))))) == []
+
+
+def test_a_profile_that_stands_nowhere_has_no_cure() -> None:
+    probes = denied(apparmor(profile="web"))
+    probes.files = {"/etc/apparmor.d/other": "profile website {\n}\n"}
+    (finding,) = mac_denial.check(case(probes))
+    assert finding.cure is None
 
 
 def test_selinux_named_the_socket() -> None:

@@ -198,6 +198,13 @@ class HostProbes:
         except OSError:
             return None
 
+    def names(self, folder: str) -> tuple[str, ...]:
+        """What a folder has."""
+        try:
+            return tuple(sorted(path.name for path in Path(folder).iterdir()))
+        except OSError:
+            return ()
+
     def has_program(self, name: str) -> bool:
         """Whether a command can be found."""
         return shutil.which(name) is not None

@@ -106,6 +106,10 @@ class Probes(Protocol):
         """A small text file; ``None`` where there is none."""
         ...
 
+    def names(self, folder: str) -> tuple[str, ...]:
+        """What a folder has, in order; nothing where there is none."""
+        ...
+
     def has_program(self, name: str) -> bool:
         """Whether a command can be found."""
         ...

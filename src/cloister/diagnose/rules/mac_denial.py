@@ -11,6 +11,7 @@ from cloister.model.finding import Confidence, Finding
 
 CODES = ("mac-denial",)
 
+_PROFILES = "/etc/apparmor.d"
 _RECENT = 3600.0
 """Seconds: what was refused longer ago may be allowed by now."""
 _FIELD = re.compile(r'(\w+)=(?:"([^"]*)"|(\S+))')
@@ -70,6 +71,8 @@ def _recent(line: str, changed: float) -> bool:
 
 
 def _about(case: Case, fields: dict[str, str]) -> bool:
+    if _is_family(fields):
+        return fields["family"] in (("unix",) if case.tcp is None else ("inet", "inet6"))
     if case.tcp is not None:
         return fields.get("dest") == str(case.tcp.port)
     names = {step.path for walk in (case.walk, case.own_walk) for step in walk.steps}
@@ -81,22 +84,38 @@ def _about(case: Case, fields: dict[str, str]) -> bool:
     return fields.get("ino") in inodes
 
 
+def _is_family(fields: dict[str, str]) -> bool:
+    """Whether AppArmor refused to make a socket of a whole family at all. It is all that it does
+    about Unix sockets before Linux 6.17 (security/apparmor/lsm.c, apparmor_socket_create()):
+    connecting to one that has a path is asked of nobody there."""
+    return fields.get("operation") == "create" and "family" in fields
+
+
 def _apparmor(case: Case, fields: dict[str, str]) -> Finding | None:
-    profile, path = fields.get("profile", ""), fields.get("name", case.path or "")
-    permissions = fields.get("requested_mask", "rw").replace("wr", "rw")
-    rule = f"{path} {permissions},"
+    profile = fields.get("profile", "")
+    words: tuple[str, ...]
+    if _is_family(fields):
+        words = ("network", fields["family"], fields.get("sock_type", "stream"))
+        seen = f"a socket of {words[1]}, {words[2]}"
+    else:
+        words = (
+            fields.get("name", case.path or ""),
+            fields.get("requested_mask", "rw").replace("wr", "rw"),
+        )
+        seen = f"{fields.get('operation', 'access')} ({words[1]}) on {words[0]}"
+    rule = f"{' '.join(words)},"
     file = _profile_file(case, profile)
     if file is not None and rule in (case.probes.read(file) or ""):
         return None  # it is allowed by now
     header = profile.replace("/", "\\/").replace(".", "\\.")
-    insert = cures.quote(f"/^\\(profile \\+\\)\\?{header}\\b.*{{/a\\  {rule}")
+    insert = cures.quote(f"/^\\(profile \\+\\)\\?{header} *\\( .*\\)\\?{{/a\\  {rule}")
     return Finding(
         code="mac-denial",
-        seen=f"AppArmor's profile {profile} refused {fields.get('operation', 'access')} "
-        f"({permissions}) on {path}, by the log",
-        why="the profile of a program lists what it may reach; connecting needs rw on the socket",
+        seen=f"AppArmor's profile {profile} refused {seen}, by the log",
+        why="the profile of a program lists what it may reach: connecting needs a `network` line "
+        "for the socket's family, and rw on its path where the kernel asks for that as well",
         cure=f"sed -i {insert} {file} && apparmor_parser --replace {file}"
-        if file and _PLAIN.fullmatch(path) and _PLAIN.fullmatch(permissions)
+        if file and all(map(_PLAIN.fullmatch, words))
         else None,
         confidence=Confidence.CERTAIN if case.denied() else Confidence.LIKELY,
         lasting=f"lines of one's own belong into /etc/apparmor.d/local/, which survives upgrades, "
@@ -105,12 +124,15 @@ def _apparmor(case: Case, fields: dict[str, str]) -> Finding | None:
 
 
 def _profile_file(case: Case, profile: str) -> str | None:
+    """The file that defines it, in the form that the cure can add a line to."""
     if not _PLAIN.fullmatch(profile):
         return None
-    for name in (profile.strip("/"), profile.strip("/").replace("/", ".")):
-        file = f"/etc/apparmor.d/{name}"
-        if case.probes.read(file):
-            return file
+    # A file is mostly called by its program's path; a profile may have a name of its own.
+    likely = [profile.strip("/"), profile.strip("/").replace("/", ".")]
+    header = re.compile(rf"^(?:profile +)?{re.escape(profile)} *(?: .*)?\{{", re.MULTILINE)
+    for name in (*likely, *case.probes.names(_PROFILES)):
+        if _PLAIN.fullmatch(name) and header.search(case.probes.read(f"{_PROFILES}/{name}") or ""):
+            return f"{_PROFILES}/{name}"
     return None
 
 
