@@ -1,16 +1,22 @@
 """A container of its own for each test, with the programs of this checkout in it."""
 
+import shutil
 import sys
+import sysconfig
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from tests.support import systemd
+from tests.support.hung_supervisor import CONFIG, HELLO
 from tests.support.systemd import Container
 
+import cloister
 from cloister.cli.main import main
 
 Generate = Callable[..., None]
+
+LIBRARIES = "/usr/local/lib/cloister-libraries"
 
 
 @pytest.fixture
@@ -32,3 +38,21 @@ def generate(container: Container) -> Generate:
         container.run("systemctl", "daemon-reload")
 
     return run
+
+
+@pytest.fixture
+def installed(container: Container) -> Container:
+    """The Python package with its libraries, all programs, and one application."""
+    folder = container.view / LIBRARIES.lstrip("/")
+    shutil.copytree(sysconfig.get_path("purelib"), folder, symlinks=True)
+    shutil.copytree(Path(cloister.__file__).parent, folder / "cloister", dirs_exist_ok=True)
+    container.write("/usr/lib/python3/dist-packages/cloister.pth", f"{LIBRARIES}\n")
+    for name in ("cloister-door", "cloister-cell"):
+        container.copy(Path(sys.executable).with_name(name))
+    script = (
+        "#!/usr/bin/python3\nimport sys\nfrom cloister.cli.main import main\nsys.exit(main())\n"
+    )
+    container.write("/usr/local/bin/cloister", script, mode=0o755)
+    container.write("/etc/cloister/cloister.toml", CONFIG)
+    container.write("/srv/hello/hello.py", HELLO)
+    return container
