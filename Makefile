@@ -5,10 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
 
-.PHONY: test-cgroup2 bench-neighbours help install demo test test-slow test-systemd soak test-mac check format bench bench-hosts bench-spawn bench-unit bench-audit fuzz clean
+.PHONY: test-cgroup2 test-machine check-aarch64 bench-neighbours help install demo test test-slow test-systemd soak test-mac check format bench bench-hosts bench-spawn bench-unit bench-audit fuzz clean
 
 help: ## Show this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: ## Build both programs and the Python package into .venv
 	@scripts/install
@@ -33,6 +33,12 @@ test-mac: install ## Run the door under SELinux and AppArmor, enforcing, in emul
 
 test-cgroup2: install ## Run the limits under control groups of version 2, in an emulated machine
 	@scripts/test-cgroup2
+
+test-machine: install ## Run what only other kernels can show (vsock, AppArmor, SELinux), emulated
+	@scripts/test-machine
+
+check-aarch64: ## Compile everything for aarch64, with clippy, without linking
+	@scripts/check-aarch64
 
 check: install ## Formatting, lint, types, layers, licences
 	@scripts/check

@@ -63,7 +63,10 @@ class Guest:
     def __enter__(self) -> Self:
         disk = self._folder / "payload.ext4"
         subprocess.run(
-            ["mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "-d", self._payload, disk, "64M"],
+            [
+                *("mke2fs", "-q", "-t", "ext4", "-O", "^has_journal"),
+                *("-d", self._payload, disk, f"{_megabytes(self._payload)}M"),
+            ],
             check=True,
             capture_output=True,
         )
@@ -164,6 +167,12 @@ def _connect(path: Path) -> socket.socket | None:
         port.close()
         return None
     return port
+
+
+def _megabytes(folder: Path) -> int:
+    """Enough for a file system with all of it."""
+    sizes = (path.lstat().st_size + 4096 for path in folder.rglob("*"))
+    return 64 + sum(sizes) * 5 // 4 // (1 << 20)
 
 
 def _disk(name: str, path: Path, options: str) -> list[str]:

@@ -15,6 +15,9 @@ from tests.support.waiting import wait_until
 
 SOCKET_PROXYD = Path("/lib/systemd/systemd-socket-proxyd")
 
+LOOPBACK_CID = 1
+"""This machine itself, by the kernel module vsock_loopback (VMADDR_CID_LOCAL of vsock(7))."""
+
 _PASS = """
 given=$1 beyond=$2; shift 2
 place=0
@@ -153,17 +156,27 @@ class Target:
 
 
 def address_text(listening: socket.socket) -> str:
-    """``HOST:PORT``, a path or ``@NAME``, as systemd-socket-proxyd takes them."""
+    """``HOST:PORT``, a path or ``@NAME``, as systemd-socket-proxyd takes them, or
+    ``vsock:CID:PORT``."""
     name = listening.getsockname()
     if isinstance(name, bytes):
         return "@" + name[1:].decode()
     if isinstance(name, str):
         return name
+    if listening.family == socket.AF_VSOCK:
+        return f"vsock:{LOOPBACK_CID}:{name[1]}"
     return f"{name[0]}:{name[1]}"
 
 
+def reachable(listening: socket.socket) -> Any:
+    """The address at which this machine itself reaches a listening socket."""
+    name = listening.getsockname()
+    return (LOOPBACK_CID, name[1]) if listening.family == socket.AF_VSOCK else name
+
+
 def listen(kind: str, folder: Path, *, name: str = "socket", backlog: int = 128) -> socket.socket:
-    """A listening socket: ``tcp``, ``tcp6``, ``unix`` (in ``folder``) or ``abstract``."""
+    """A listening socket: ``tcp``, ``tcp6``, ``unix`` (in ``folder``), ``abstract`` or
+    ``vsock``."""
     match kind:
         case "tcp":
             listening = socket.create_server(("127.0.0.1", 0), backlog=backlog)
@@ -179,6 +192,10 @@ def listen(kind: str, folder: Path, *, name: str = "socket", backlog: int = 128)
             # The kernel chooses a name that is free (unix(7), autobind).
             listening.bind("")
             listening.listen(backlog)
+        case "vsock":
+            listening = socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM)
+            listening.bind((socket.VMADDR_CID_ANY, socket.VMADDR_PORT_ANY))
+            listening.listen(backlog)
         case other:
             raise ValueError(other)
     return listening
@@ -189,7 +206,7 @@ def connect(listening: socket.socket) -> Peer:
     connection = socket.socket(listening.family, socket.SOCK_STREAM)
     try:
         connection.settimeout(10)
-        connection.connect(listening.getsockname())
+        connection.connect(reachable(listening))
     except BaseException:
         connection.close()
         raise

@@ -9,6 +9,7 @@ use rustix::fs::{Access, access};
 use rustix::io::Errno;
 use rustix::process::getpid;
 
+use crate::confine::labels;
 use crate::failure::{CELL_FAILED, NOT_EXECUTABLE, NOT_FOUND, Problem};
 
 /// Connects standard input.
@@ -76,6 +77,7 @@ pub fn exit_code(step: &str, errno: i32) -> i32 {
 }
 
 fn explain(program: &str, errno: Errno, search: &str) -> Option<String> {
+    let label = labels::pending();
     let hint = match errno {
         Errno::NOENT if !program.contains('/') => {
             format!("no folder of PATH has it inside the cell: PATH is {search:?}")
@@ -91,6 +93,12 @@ fn explain(program: &str, errno: Errno, search: &str) -> Option<String> {
              folders above it"
                 .into()
         }
+        Errno::ACCESS | Errno::PERM if label.is_some() => format!(
+            "the policy does not let it be executed under {}: the refusal is in the audit log or \
+             in dmesg. SELinux asks for transition, entrypoint and, since a cell gains no \
+             privileges and its mounts honour none, for nnp_transition and nosuid_transition",
+            label.unwrap_or_default()
+        ),
         Errno::ACCESS => {
             "it is bound without permission to execute, or its interpreter is no program".into()
         }

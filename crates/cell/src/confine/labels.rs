@@ -47,11 +47,32 @@ pub fn set(label: &Label) -> Result<(), Problem> {
         .map_err(|problem| problem.hint(hint))
 }
 
+/// The label that the next execution of this thread is to get, where one was asked for and /proc
+/// is there to tell.
+#[must_use]
+pub fn pending() -> Option<String> {
+    [APPARMOR, CURRENT]
+        .iter()
+        .filter_map(|path| std::fs::read_to_string(path).ok())
+        .map(|text| text.trim_end_matches(['\0', '\n']).to_owned())
+        .find(|text| !text.is_empty())
+}
+
 /// The label in words.
 #[must_use]
 pub fn describe(label: &Label) -> String {
     match label {
         Label::Selinux { context } => format!("SELinux context {context}"),
         Label::Apparmor { profile } => format!("AppArmor profile {profile}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_pending_where_nothing_was_asked_for() {
+        assert_eq!(pending(), None);
     }
 }
