@@ -20,7 +20,17 @@ PYTHON = PLACE / ".venv/bin/python"
 GUEST_PYTHON = (3, 11)
 """Debian 12's. Compiled libraries are for one version."""
 
-_HOST_ONLY = ("uv*", "ruff*", "maturin*", "mypy*", "*__mypyc*", "pip*", "setuptools*", "grimp*")
+_HOST_ONLY = (
+    "uv",
+    "uv-*",
+    "ruff*",
+    "maturin*",
+    "mypy*",
+    "*__mypyc*",
+    "pip*",
+    "setuptools*",
+    "grimp*",
+)
 """Libraries that no test in a guest needs, most of the whole by size."""
 _PROGRAMS = ("cloister-door", "cloister-cell")
 _COMMAND = f"""\
