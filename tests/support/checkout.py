@@ -63,7 +63,7 @@ def payload(folder: Path) -> Path:
     shutil.copy(REPOSITORY / "pyproject.toml", folder)
     programs = folder / ".venv/bin"
     libraries = folder / ".venv/lib/python3.11/site-packages"
-    ignored = shutil.ignore_patterns("__pycache__", *_HOST_ONLY, "cloister*")
+    ignored = shutil.ignore_patterns("__pycache__", *_HOST_ONLY)
     shutil.copytree(sysconfig.get_path("purelib"), libraries, ignore=ignored)
     (libraries / "cloister.pth").write_text(f"{PLACE}/src\n")
     (folder / ".venv/pyvenv.cfg").write_text("home = /usr/bin\n")
