@@ -34,7 +34,7 @@ from cloister.model.errors import CloisterError, ConfigError
 from cloister.model.isolation import HostIdentity
 from cloister.model.listener import TcpAddress, UnixAddress
 from cloister.model.route import ServerNameRoute
-from cloister.model.snapshot import Snapshot
+from cloister.model.snapshot import Paths, Snapshot
 from cloister.observe import metrics
 from cloister.observe.gateway_program import IDENTITY as GATEWAY_IDENTITY
 from cloister.observe.gateway_program import KIND as GATEWAY_SOCKETS
@@ -68,7 +68,7 @@ async def run(start: Start, sink: Sink) -> None:
         identities = _Identities(snapshot, sink)
         door = identities.door
         identities.retain(snapshot.apps)
-        groups = control_groups(snapshot.paths)
+        groups = _own_groups(snapshot.paths)
         certificates = await _certificates(snapshot, sink)
         holder = Holder(snapshot.paths.holder_socket, lambda text: _say(sink, text, Level.WARNING))
         kept = Kept(holder, await holder.begin())
@@ -416,6 +416,13 @@ def _say_freed(freed: Freed, sink: Sink) -> None:
         message += f", and still owns {', '.join(freed.leftovers)}"
         level = Level.WARNING
     sink.emit(LogEvent(freed.name, message, level))
+
+
+def _own_groups(paths: Paths) -> ControlGroups:
+    """Before anything is started, which would stay behind in the group that controls others."""
+    groups = control_groups(paths)
+    groups.make_way()
+    return groups
 
 
 def _clear(groups: ControlGroups, sink: Sink) -> None:

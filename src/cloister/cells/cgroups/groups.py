@@ -107,6 +107,12 @@ class ControlGroups:
         )
         return AppGroup(name, dict(made.folders), inner_tracking, self._without)
 
+    def make_way(self) -> None:
+        """Has this process, and so all that it starts from now on, leave the group that is to
+        control those of the applications: with a single process in it, it could control none
+        (cgroup-v2.rst, "No Internal Process Constraint"). Idempotent."""
+        self._begin()
+
     def get(self, name: str) -> "AppGroup | None":
         """The group of an application that has one."""
         return self._apps.get(name)

@@ -23,6 +23,17 @@ LINES = (
 )
 
 
+_MAKE_ROOM = (
+    'd=$$(sed -n "s,^0::,/sys/fs/cgroup,;s,/[.]control$$,,p" /proc/self/cgroup); '
+    '[ -n "$$d" ] && cd "$$d" && find . -depth -name cgroup.subtree_control | '
+    'while read -r f; do for c in $$(cat "$$f"); do echo "-$$c" >"$$f"; done; done'
+)
+"""systemd puts the next supervisor into the unit's own group, which takes no process as long as it
+controls the groups of applications that have outlived the one before: status 219/CGROUP, again
+and again. The next one has their limits in force anew. systemd 254 could do without this, by
+DelegateSubgroup=, which older ones do not know."""
+
+
 @dataclass(frozen=True, slots=True)
 class UpRequest:
     """One supervisor for one configuration."""
@@ -56,6 +67,7 @@ def service_lines(start: str, reload: str, options: DoorOptions) -> list[str]:
         # The supervisor ends its cells itself; where it is killed they go on, and the next
         # one takes them over.
         "KillMode=process",
+        f"ExecStopPost=-/bin/sh -c '{_MAKE_ROOM}'",
         "TimeoutStopSec=60",
         *service.score_lines(options),
         "Delegate=yes",

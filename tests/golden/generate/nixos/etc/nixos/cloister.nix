@@ -45,6 +45,7 @@ in
         RestartSec = "1";
         FileDescriptorStoreMax = "1024";
         KillMode = "process";
+        ExecStopPost = "-/bin/sh -c 'd=$$(sed -n \"s,^0::,/sys/fs/cgroup,;s,/[.]control$$,,p\" /proc/self/cgroup); [ -n \"$$d\" ] && cd \"$$d\" && find . -depth -name cgroup.subtree_control | while read -r f; do for c in $$(cat \"$$f\"); do echo \"-$$c\" >\"$$f\"; done; done'";
         TimeoutStopSec = "60";
         Delegate = "yes";
         OOMPolicy = "continue";
