@@ -9,6 +9,7 @@ from tests.support.guest import Guest
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 CLOISTER = f"{PLACE}/.venv/bin/cloister"
+GROUP = "/sys/fs/cgroup/system.slice/cloister.service"
 
 INSTALL = f"""\
 set -e
@@ -30,4 +31,8 @@ def test_its_applications_serve_on_and_the_next_one_takes_them_over(apparmor: Gu
     def run(script: str) -> str:
         return apparmor.check(script, limit=600)
 
-    hung_supervisor.hang(run, CLOISTER, watchdog=30, patience=600)
+    def limited() -> None:
+        assert int(run(f"cat {GROUP}/cloister-*/hello/memory.max"))
+        assert "memory" in run(f"cat {GROUP}/cgroup.subtree_control")
+
+    hung_supervisor.hang(run, CLOISTER, watchdog=30, patience=600, look_too=limited)
