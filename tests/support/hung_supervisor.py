@@ -40,7 +40,8 @@ ASK = (
 )
 SHORTER = f"""\
 mkdir -p /etc/systemd/system/{UNIT}.d
-printf '[Service]\\nWatchdogSec=%s\\nTimeoutStartSec=600\\n' {{seconds}} >/etc/systemd/system/{UNIT}.d/watchdog.conf
+printf '[Service]\\nWatchdogSec=%s\\nTimeoutStartSec=600\\n' {{seconds}} \\
+  >/etc/systemd/system/{UNIT}.d/watchdog.conf
 systemctl daemon-reload
 """
 """The unit's minute is long for a test, and systemd's minute and a half to start short for an
