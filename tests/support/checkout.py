@@ -92,5 +92,5 @@ def run_tests(guest: Guest, *arguments: str, limit: float = 1200) -> Run:
     print(answer.output)
     summary = answer.output.strip().splitlines()[-1]
     assert "skipped" not in summary, answer.output
-    words = summary.replace("=", " ").split()
+    words = summary.replace("=", " ").replace(",", " ").split()
     return Run(int(words[words.index("passed") - 1].strip()), answer.output)
