@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from cloister.cells import idmap
 from cloister.config import source
 from cloister.config.load import build
-from cloister.config.resolve import Account, Surroundings
+from cloister.config.surroundings import Account, Surroundings
 from cloister.config.unit_dialect.names import app_names, listener_name
 from cloister.config.unit_dialect.values import parse_listener
 from cloister.model.errors import ConfigError

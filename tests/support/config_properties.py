@@ -4,7 +4,7 @@ from pathlib import PurePosixPath
 
 from cloister.config import load, source
 from cloister.config.problems import Code
-from cloister.config.resolve import Surroundings
+from cloister.config.surroundings import Surroundings
 from cloister.model.errors import ConfigError
 from cloister.model.snapshot import Snapshot
 

@@ -282,7 +282,7 @@ def _fences(texts: tuple[str, ...]) -> Fences:
     if not texts:
         return Fences()
     from cloister.config import fences, source, validation
-    from cloister.config.resolve import Report
+    from cloister.config.surroundings import Report
 
     path = ("apps", NAME, "fences")
     lines = [f"[apps.{NAME}]", 'command = ["/"]', f"[{'.'.join(path)}]"]

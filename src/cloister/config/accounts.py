@@ -4,7 +4,7 @@ import grp
 import os
 import pwd
 
-from cloister.config.resolve import Account
+from cloister.config.surroundings import Account
 
 
 def find_user(name: str) -> Account | None:

@@ -7,7 +7,7 @@ from cloister.config import egress, isolation_checks, lifecycle_checks
 from cloister.config.checks_metrics import check_metrics
 from cloister.config.lines import KeyPath
 from cloister.config.problems import Code
-from cloister.config.resolve import Report
+from cloister.config.surroundings import Report
 from cloister.config.validation import Checked
 from cloister.model.app import App, PythonProgram
 from cloister.model.errors import Problem

@@ -4,7 +4,7 @@ import ipaddress
 
 from cloister.config.lines import KeyPath
 from cloister.config.problems import Code
-from cloister.config.resolve import Report
+from cloister.config.surroundings import Report
 from cloister.config.validation import Checked
 from cloister.model.app import Endpoint
 from cloister.model.listener import Address, TcpAddress, VsockAddress

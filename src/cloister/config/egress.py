@@ -17,7 +17,7 @@ from cloister.model.fences import FilterProfile
 from cloister.model.route import Target, TcpTarget
 
 if TYPE_CHECKING:
-    from cloister.config.resolve import Report
+    from cloister.config.surroundings import Report
 
 MOST = 32
 """Each process of the application has a listening socket for each of them, which its supervisor

@@ -12,7 +12,7 @@ from cloister.model.fences import PROC_FILES, Fences, FilterProfile, LandlockCho
 from cloister.model.system_calls import ADDITIONS
 
 if TYPE_CHECKING:
-    from cloister.config.resolve import Report
+    from cloister.config.surroundings import Report
 
 MOST_FILES = 2**20
 """The kernel's own bound for `RLIMIT_NOFILE` (fs.nr_open) where nobody has raised it."""

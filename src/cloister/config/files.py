@@ -8,8 +8,8 @@ from pathlib import Path
 from cloister.config.checks import is_broad
 from cloister.config.lines import KeyPath
 from cloister.config.problems import Code
-from cloister.config.resolve import Report
 from cloister.config.roots import in_root
+from cloister.config.surroundings import Report
 from cloister.model.app import App, CommandProgram, FileTls, PythonProgram
 from cloister.model.isolation import Bind, IdRange
 from cloister.model.route import ServerNameRoute

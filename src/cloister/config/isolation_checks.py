@@ -1,10 +1,10 @@
 """What has to hold between the settings of `[apps.NAME.isolation]`. No system calls."""
 
+from cloister.config.app_tables import AppTable
 from cloister.config.isolation_tables import IsolationTable
 from cloister.config.lines import KeyPath
 from cloister.config.problems import Code
-from cloister.config.resolve import Report
-from cloister.config.syntax import AppTable
+from cloister.config.surroundings import Report
 from cloister.model.app import App
 from cloister.model.id_map import host_root_sentence, map_problems, maps_host_root
 

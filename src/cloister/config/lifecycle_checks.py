@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
+from cloister.config.app_tables import AppTable
 from cloister.config.lines import KeyPath
 from cloister.config.problems import Code
-from cloister.config.resolve import Report
-from cloister.config.syntax import AppTable
+from cloister.config.surroundings import Report
 from cloister.model.app import App, CommandProgram, Endpoint
 from cloister.model.lifecycle import HttpProbe, LogTarget
 

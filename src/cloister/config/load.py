@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from cloister.config import accounts, checks, files, json_text, source, validation
-from cloister.config.resolve import Report, Surroundings, resolve
+from cloister.config.resolve import resolve
+from cloister.config.surroundings import Report, Surroundings
 from cloister.config.unit_dialect import build as unit_dialect
 from cloister.model.configuration import Configuration, Dialect
 from cloister.model.errors import CloisterError, ConfigError

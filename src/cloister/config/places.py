@@ -4,7 +4,7 @@ import os.path
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 
-from cloister.config.syntax import CloisterTable, ControlTable, DoorTable
+from cloister.config.supervisor_tables import CloisterTable, ControlTable, DoorTable
 from cloister.model.snapshot import ControlOptions, DoorOptions, Paths, default_paths
 
 

@@ -4,26 +4,17 @@ No system calls: what the machine has to say comes in as :class:`Surroundings`. 
 taken as text; ``..`` removes the part before it even where that is a symbolic link.
 """
 
-import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from cloister.config import egress, fences, isolation, lifecycle, limits, places
+from cloister.config.app_tables import AppTable, BindTable, PythonTable, TlsFiles
 from cloister.config.lines import KeyPath
 from cloister.config.metrics import AppMetricsTable, MetricsTable
 from cloister.config.problems import Code
+from cloister.config.resolve_listeners import ListenerResolver
 from cloister.config.source import Source
-from cloister.config.syntax import (
-    AppTable,
-    BindTable,
-    File,
-    KeepaliveTable,
-    ListenerTable,
-    PythonTable,
-    RouteTable,
-    TlsFiles,
-)
+from cloister.config.surroundings import Report, Surroundings
+from cloister.config.syntax import File
 from cloister.config.validation import Checked
 from cloister.model.app import (
     App,
@@ -38,60 +29,16 @@ from cloister.model.app import (
     SelfSignedTls,
     Tls,
 )
-from cloister.model.errors import Problem
 from cloister.model.isolation import Bind
 from cloister.model.lifecycle import Processes
 from cloister.model.listener import (
-    Address,
-    Keepalive,
-    Listener,
-    ListenerLimits,
     SocketOptions,
-    UnixAddress,
 )
 from cloister.model.metrics import AppMetrics, MetricsOptions
 from cloister.model.route import (
-    Balance,
-    Route,
     SendProxy,
-    ServerNameRoute,
-    Target,
-    TargetRoute,
-    UnixPathTarget,
 )
-from cloister.model.snapshot import Paths, Snapshot
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """A user of the host as passwd(5) and group(5) have it."""
-
-    uid: int
-    gid: int
-    groups: tuple[int, ...] = ()
-    """Supplementary ones."""
-
-
-def _nobody_knows(_name: str) -> None:
-    return None
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What a snapshot depends on beside the file's text."""
-
-    folder: PurePosixPath
-    """The configuration file's folder, absolute."""
-    uid: int
-    """The supervisor's effective user id."""
-    environment: Mapping[str, str]
-    find_program: Callable[[str], str | None]
-    """The absolute path of a program of the system, by its name."""
-    find_user: Callable[[str], Account | None] = _nobody_knows
-    """A user of the host, by name or number."""
-    find_group: Callable[[str], int | None] = _nobody_knows
-    """The number of a group of the host, by name or number."""
-
+from cloister.model.snapshot import Snapshot
 
 TLS_CREDENTIALS = frozenset({"tls.crt", "tls.key"})
 """The names under which an application finds its certificate and key."""
@@ -102,31 +49,6 @@ _STDIO_PROCESSES = 64
 _NO_PROGRAM = PythonProgram("", "")
 """Stands in where a problem was reported, so that the rest of the application is checked too;
 no snapshot with a problem is ever returned from ``load``."""
-
-
-class Report:
-    """Collects problems, each with its place in the source."""
-
-    def __init__(self, source: Source) -> None:
-        self._source = source
-        self.problems: list[Problem] = []
-
-    def add(
-        self,
-        code: Code,
-        what: str,
-        path: KeyPath,
-        *,
-        why: str | None = None,
-        hint: str | None = None,
-    ) -> None:
-        """Adds a problem with what stands, or should stand, at ``path``."""
-        self.problems.append(Problem(code, what, self._source.locate(path), why, hint))
-
-    def place(self, path: KeyPath) -> str:
-        """For a sentence: where else something stands."""
-        where = self._source.locate(path)
-        return f"{where.key} in line {where.line}" if where.line is not None else where.key
 
 
 def resolve(
@@ -144,8 +66,8 @@ def resolve(
         ids=file.cloister.ids,
         door=places.door(file.door),
         listeners=(
-            *(resolver.listener(name, table) for name, table in file.listeners.items()),
-            *resolver.app_listeners(file, paths),
+            *(resolver.listeners.listener(name, table) for name, table in file.listeners.items()),
+            *resolver.listeners.app_listeners(file, paths),
         ),
         apps=resolver.apps(file),
         metrics=resolver.metrics(file.metrics),
@@ -158,131 +80,10 @@ class _Resolver:
         self._checked = checked
         self._surroundings = surroundings
         self._report = report
+        self.listeners = ListenerResolver(checked, self._absolute, report)
 
     def _absolute(self, path: str) -> str:
         return places.absolute(self._surroundings.folder, path)
-
-    def listener(self, name: str, table: ListenerTable) -> Listener:
-        socket = table.socket
-        return Listener(
-            name=name,
-            addresses=self._addresses(table.listen),
-            route=self._route(("listeners", name, "route"), table.route or RouteTable()),
-            socket=SocketOptions(
-                owner=socket.owner,
-                group=socket.group,
-                mode=socket.mode,
-                directory_mode=socket.directory_mode,
-                backlog=socket.backlog,
-            ),
-            limits=ListenerLimits(
-                connections=table.limits.connections,
-                connections_per_client=table.limits.connections_per_client,
-                connections_per_host=table.limits.connections_per_host,
-                hello_timeout=table.limits.hello_timeout,
-                connect_timeout=table.limits.connect_timeout,
-                idle_timeout=table.limits.idle_timeout,
-            ),
-            accept_proxy=tuple(table.accept_proxy),
-            keepalive=self._keepalive(table.keepalive),
-        )
-
-    def app_listeners(self, file: File, paths: Paths) -> Iterator[Listener]:
-        """Those that applications have of their own, by their names."""
-        for name, table in file.apps.items():
-            if not table.listen:
-                continue
-            path: KeyPath = ("apps", name, "listen")
-            if name in file.listeners:
-                self._report.add(
-                    Code.CONFLICTING_KEYS,
-                    f"there is a listener called {name} already",
-                    path,
-                    why="`listen` of an application makes a listener of the application's name",
-                    hint="give that listener another name",
-                )
-            if table.endpoint == "handoff":
-                self._report.add(
-                    Code.CONFLICTING_KEYS,
-                    '`listen` does not go with `endpoint = "handoff"`',
-                    path,
-                    why="a connection is handed off by its TLS server name",
-                    hint="give it `hosts`, or another `endpoint`",
-                )
-            yield Listener(
-                name=name,
-                addresses=self._addresses(table.listen),
-                route=TargetRoute(
-                    UnixPathTarget(paths.app_socket(name)), SendProxy(table.send_proxy)
-                ),
-            )
-
-    def _keepalive(self, table: KeepaliveTable | None) -> Keepalive | None:
-        if table is None:
-            return None
-        # The kernel counts whole seconds; a fraction waits for the next one.
-        return Keepalive(math.ceil(table.idle), math.ceil(table.interval), table.probes)
-
-    def _addresses(self, groups: list[tuple[Address, ...]]) -> tuple[Address, ...]:
-        return tuple(self._address(address) for group in groups for address in group)
-
-    def _address(self, address: Address) -> Address:
-        if isinstance(address, UnixAddress) and not address.abstract:
-            return replace(address, path=self._absolute(address.path))
-        return address
-
-    def _route(self, path: KeyPath, table: RouteTable) -> Route:
-        if table.target is None:
-            if table.balance is not None and self._checked.complete(path):
-                self._report.add(
-                    Code.UNUSED_SETTING,
-                    "`balance` has no effect without `target`",
-                    (*path, "balance"),
-                    why="an application and a host have one socket each",
-                    hint="remove it",
-                )
-            if table.send_proxy is not None and self._checked.complete(path):
-                self._report.add(
-                    Code.UNUSED_SETTING,
-                    "`send-proxy` has no effect without `target`",
-                    (*path, "send-proxy"),
-                    why="with server names each application and each host says for itself",
-                    hint="set it in [apps.NAME], or put an empty file `send-proxy-v1` or "
-                    "`send-proxy-v2` into the host's folder",
-                )
-            if table.hosts is None:
-                self._hashed_for_nothing(path, table)
-                return ServerNameRoute()
-            return ServerNameRoute(self._absolute(table.hosts), hashed=bool(table.hashed))
-        if table.hosts is not None:
-            self._report.add(
-                Code.CONFLICTING_KEYS,
-                "`hosts` and `target` exclude each other",
-                (*path, "target"),
-                why="a listener sends its connections to one target, or each by its server name",
-                hint="remove one of them, or make two listeners",
-            )
-        self._hashed_for_nothing(path, table)
-        return TargetRoute(
-            self._target(table.target),
-            SendProxy(table.send_proxy or "none"),
-            Balance(table.balance or "round-robin"),
-        )
-
-    def _hashed_for_nothing(self, path: KeyPath, table: RouteTable) -> None:
-        if table.hashed is not None and table.hosts is None and self._checked.complete(path):
-            self._report.add(
-                Code.UNUSED_SETTING,
-                "`hashed` has no effect without `hosts`",
-                (*path, "hashed"),
-                why="it says how the folders of a hosts directory are called",
-                hint='name the directory: hosts = "/srv/hosts"',
-            )
-
-    def _target(self, target: Target) -> Target:
-        if isinstance(target, UnixPathTarget):
-            return UnixPathTarget(self._absolute(target.path))
-        return target
 
     def apps(self, file: File) -> tuple[App, ...]:
         apps = []
@@ -357,7 +158,7 @@ class _Resolver:
             user=table.user,
             group=table.group,
             groups=tuple(table.groups),
-            egress=egress.resolve(table.egress, self._target),
+            egress=egress.resolve(table.egress, self.listeners.target),
             limits=limits.resolve(table.limits, self._absolute),
             tmp_size=table.tmp_size,
             fences=fences.resolve(("apps", name, "fences"), table.fences, self._report),
@@ -464,7 +265,7 @@ class _Resolver:
         if table is None:
             return MetricsOptions()
         return MetricsOptions(
-            listen=self._addresses(table.listen),
+            listen=self.listeners.addresses(table.listen),
             socket=SocketOptions(group=table.group, mode=table.mode),
             token=None if table.token is None else self._absolute(table.token),
         )
@@ -481,7 +282,7 @@ class _Resolver:
             tls=tls if metrics.tls is None else metrics.tls,
             timeout=metrics.timeout,
             max_size=metrics.max_size,
-            listen=self._addresses(metrics.listen or []),
+            listen=self.listeners.addresses(metrics.listen or []),
         )
 
     def _bind(self, table: BindTable) -> Bind:

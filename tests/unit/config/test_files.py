@@ -11,7 +11,7 @@ import pytest
 
 from cloister.config import source
 from cloister.config.load import build
-from cloister.config.resolve import Surroundings
+from cloister.config.surroundings import Surroundings
 from cloister.model.errors import ConfigError
 
 APP = '[listeners.https]\nlisten = "*:443"\n[apps.a]\nhosts = ["a"]\ndirectory = "app"\n'

@@ -6,8 +6,8 @@ import pytest
 
 from cloister.config.load import build
 from cloister.config.problems import Code
-from cloister.config.resolve import Surroundings
 from cloister.config.source import parse
+from cloister.config.surroundings import Surroundings
 from cloister.model.app import App, Endpoint, Readiness
 from cloister.model.errors import ConfigError
 from cloister.model.lifecycle import (

@@ -10,7 +10,7 @@ from cloister.cli.output import print_error
 from cloister.config import source
 from cloister.config.load import build
 from cloister.config.problems import Code
-from cloister.config.resolve import Surroundings
+from cloister.config.surroundings import Surroundings
 from cloister.model.errors import ConfigError
 
 GOLDENS = Path(__file__).parents[2] / "golden" / "config"

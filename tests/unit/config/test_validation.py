@@ -12,7 +12,7 @@ from cloister.config.lines import scan
 from cloister.config.load import build
 from cloister.config.problems import Code
 from cloister.config.reference import sections
-from cloister.config.resolve import Surroundings
+from cloister.config.surroundings import Surroundings
 from cloister.model.errors import ConfigError, Problem
 
 SURROUNDINGS = Surroundings(PurePosixPath("/srv/site"), 0, {}, lambda name: None)

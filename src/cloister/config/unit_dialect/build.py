@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator
 from cloister.config import checks
 from cloister.config.lines import KeyPath
 from cloister.config.problems import Code
-from cloister.config.resolve import Report, Surroundings
 from cloister.config.source import JSON, Source
+from cloister.config.surroundings import Report, Surroundings
 from cloister.config.unit_dialect import files, recognise
 from cloister.config.unit_dialect.resolve import parts, resolve
 from cloister.config.unit_dialect.syntax import UnitFile

@@ -7,8 +7,8 @@ from pathlib import Path, PurePosixPath
 from cloister.config.files import check_language, is_folder, look_at
 from cloister.config.lines import KeyPath
 from cloister.config.problems import Code
-from cloister.config.resolve import Report
 from cloister.config.roots import in_root
+from cloister.config.surroundings import Report
 from cloister.config.unit_dialect.resolve import parts
 from cloister.config.unit_dialect.syntax import UnitFile
 from cloister.model.app import App, CommandProgram, PythonProgram

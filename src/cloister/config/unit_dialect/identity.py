@@ -9,7 +9,7 @@ first here, then the inner one: what either kind of configuration means is what 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from cloister.config.resolve import Account
+from cloister.config.surroundings import Account
 from cloister.model.isolation import IdMap, IdMapping
 
 NOBODY = Account(65534, 65534)

@@ -2,7 +2,7 @@
 
 from cloister.config.lines import KeyPath
 from cloister.config.problems import Code
-from cloister.config.resolve import Report
+from cloister.config.surroundings import Report
 from cloister.config.unit_dialect.identity import Identity
 from cloister.config.unit_dialect.syntax import IsolationObject
 from cloister.model.id_map import host_root_sentence, map_problems, maps_host_root

@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 from cloister.config import places
 from cloister.config.lines import KeyPath
 from cloister.config.problems import Code
-from cloister.config.resolve import Account, Report, Surroundings
+from cloister.config.surroundings import Account, Report, Surroundings
 from cloister.config.unit_dialect import identity, names
 from cloister.config.unit_dialect.isolation import isolation
 from cloister.config.unit_dialect.syntax import (

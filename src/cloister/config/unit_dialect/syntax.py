@@ -10,8 +10,10 @@ from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag, mod
 from pydantic_core import PydanticKnownError
 
 from cloister.config import forms
+from cloister.config.app_tables import MAX_THREADS
 from cloister.config.forms import TABLE_FORM, WORD_FORM, Form, Refused, setting
-from cloister.config.syntax import MAX_BACKLOG, MAX_THREADS, MAX_WORKERS, CloisterTable, DoorTable
+from cloister.config.listener_tables import MAX_BACKLOG
+from cloister.config.supervisor_tables import MAX_WORKERS, CloisterTable, DoorTable
 from cloister.config.unit_dialect import refusals, values
 from cloister.model.id_map import LARGEST_ID
 from cloister.model.lifecycle import Processes

@@ -9,7 +9,7 @@ import pytest
 
 from cloister.config import source
 from cloister.config.load import build
-from cloister.config.resolve import Surroundings
+from cloister.config.surroundings import Surroundings
 from cloister.model.errors import ConfigError
 
 

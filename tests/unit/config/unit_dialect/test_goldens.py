@@ -15,7 +15,7 @@ from tests.conftest import Golden
 from cloister.cli.output import print_error
 from cloister.config import source
 from cloister.config.load import build
-from cloister.config.resolve import Account, Surroundings
+from cloister.config.surroundings import Account, Surroundings
 from cloister.model.errors import ConfigError
 from cloister.model.snapshot import Snapshot
 
