@@ -19,9 +19,10 @@ from cloister.apps.front_door import DRAIN_TIMEOUT
 from cloister.apps.holder import Holder
 from cloister.apps.kept import Kept
 from cloister.apps.logs import Level, LogEvent, Sink
+from cloister.apps.reporting import describe_route
 from cloister.apps.runtime import RuntimeDirectory
 from cloister.apps.service_manager import ServiceManager
-from cloister.apps.supervisor import Supervisor, describe_route
+from cloister.apps.supervisor import Supervisor
 from cloister.cells.cgroups.groups import ControlGroups, control_groups
 from cloister.cells.identity import Freed, IdentityStore
 from cloister.cells.users import app_identity, named_identity

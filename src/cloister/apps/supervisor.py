@@ -10,13 +10,14 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Coroutine, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import cloister
-from cloister.apps.app import AppProcess, AppProgram
+from cloister.apps import reporting
+from cloister.apps.app import AppProgram
 from cloister.apps.backoff import BackoffPolicy
-from cloister.apps.brief import AppBrief, Brief, listener_briefs
+from cloister.apps.brief import Brief, listener_briefs
 from cloister.apps.certificates import RENEWAL, Certificates
 from cloister.apps.changes import (
     AddApp,
@@ -47,25 +48,21 @@ from cloister.apps.log_keeping import keeper
 from cloister.apps.logs import Level, LogEvent, Sink
 from cloister.apps.machine import State
 from cloister.apps.pool import Keeping, Pool, PoolPlan
+from cloister.apps.reporting import Supervised
 from cloister.apps.resources import Resources
 from cloister.apps.service import Service, ServicePlan
 from cloister.apps.status import (
     AppStatus,
     DaemonStatus,
     DoorStatus,
-    ListenerStatus,
-    ProcessStatus,
-    ProtectionStatus,
-    Traffic,
 )
 from cloister.apps.takeover import Takeover
 from cloister.cells.cgroups.groups import ControlGroups
-from cloister.door.messages import AppStatistics, Statistics
-from cloister.model.app import App, CommandProgram, Endpoint, SelfSignedTls
+from cloister.door.messages import Statistics
+from cloister.model.app import App, Endpoint, SelfSignedTls
 from cloister.model.errors import CloisterError, DoorError
 from cloister.model.isolation import HostIdentity
-from cloister.model.listener import Listener, SocketOptions
-from cloister.model.route import ServerNameRoute, TargetRoute
+from cloister.model.listener import SocketOptions
 from cloister.model.snapshot import Snapshot
 from cloister.sockets.bind import BoundSocket
 
@@ -83,16 +80,6 @@ _FLYING = 1.0
 """Seconds that requests under way may take before the applications are stopped too."""
 _DOOR_BACKOFF = BackoffPolicy(longest_pause=5.0, give_up_after=None)
 """The door is never given up: without it nothing is served."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Supervised:
-    app: App
-    endpoint: AppEndpoint
-    program: AppProgram
-    service: Keeping
-    former: list["_Supervised"] = field(default_factory=list)
-    """Earlier versions, which serve until this one does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +132,7 @@ class Supervisor:
         self._takeover = Takeover(kept, self._resources, sink, self._leave)
         self._left: list[Keeping] = []
         """Of applications that are not configured any more."""
-        self._apps: dict[str, _Supervised] = {}
+        self._apps: dict[str, Supervised] = {}
         self._census = Census()
         for app in snapshot.apps:
             self._apps[app.name] = self._supervise(app, endpoints.apps[app.name])
@@ -161,7 +148,7 @@ class Supervisor:
         )
         self._door = Service(door_plan, sink)
 
-    def _supervise(self, app: App, endpoint: AppEndpoint) -> _Supervised:
+    def _supervise(self, app: App, endpoint: AppEndpoint) -> Supervised:
         self._sink.keep(app.name, keeper(app, self._snapshot.paths, partial(self._say, app.name)))
         program = AppProgram(
             app,
@@ -173,7 +160,7 @@ class Supervisor:
             kept=None if app.endpoint is Endpoint.STDIO else self._kept,
             egress=self._egress(app),
         )
-        return _Supervised(app, endpoint, program, self._keeping(program))
+        return Supervised(app, endpoint, program, self._keeping(program))
 
     def _say(self, name: str, message: str, level: Level) -> None:
         self._sink.emit(LogEvent(name, message, level, fields={"event": "log"}))
@@ -394,7 +381,7 @@ class Supervisor:
             case _:
                 pass
 
-    def _succeed(self, following: _Supervised) -> None:
+    def _succeed(self, following: Supervised) -> None:
         """Another version of an application takes over, once it serves."""
         name = following.app.name
         handover = self._handovers.pop(name, None)
@@ -414,16 +401,16 @@ class Supervisor:
         following.service.start()
         self._handovers[name] = asyncio.create_task(self._hand_over(following))
 
-    async def _hand_over(self, following: _Supervised) -> None:
+    async def _hand_over(self, following: Supervised) -> None:
         await following.service.wait_state(State.READY, State.DORMANT)
         self._dismiss(following)
 
-    def _dismiss(self, successor: _Supervised) -> None:
+    def _dismiss(self, successor: Supervised) -> None:
         """The versions before it have served their time."""
         while successor.former:
             self._retire(successor.former.pop(), successor.endpoint)
 
-    def _remove(self, supervised: _Supervised) -> None:
+    def _remove(self, supervised: Supervised) -> None:
         handover = self._handovers.pop(supervised.app.name, None)
         if handover is not None:
             handover.cancel()
@@ -433,12 +420,12 @@ class Supervisor:
         self._endpoints.close_app(supervised.app.name, supervised.endpoint)
         self._retire(supervised, None)
 
-    def _retire(self, supervised: _Supervised, successor: AppEndpoint | None) -> None:
+    def _retire(self, supervised: Supervised, successor: AppEndpoint | None) -> None:
         self._left.append(supervised.service)
         supervised.service.stop()
         self._leave(self._see_off(supervised, successor))
 
-    async def _see_off(self, supervised: _Supervised, successor: AppEndpoint | None) -> None:
+    async def _see_off(self, supervised: Supervised, successor: AppEndpoint | None) -> None:
         await supervised.service.wait_state(*_ENDED)
         self._left.remove(supervised.service)
         await supervised.program.end()
@@ -466,6 +453,7 @@ class Supervisor:
     async def status(self) -> DaemonStatus:
         """How everything is. The door has a second to give its counters."""
         statistics = await self._statistics()
+        traffic = reporting.traffic_by_app(self._apps, statistics)
         return DaemonStatus(
             version=cloister.__version__,
             pid=os.getpid(),
@@ -474,8 +462,13 @@ class Supervisor:
             runtime_directory=self._snapshot.paths.runtime,
             authority=self._certificates.path,
             rootless=os.geteuid() != 0,
-            listeners=self._listeners(statistics),
-            apps=self._all_apps(statistics),
+            listeners=reporting.listener_statuses(
+                self._snapshot.listeners, self._endpoints.listeners, statistics
+            ),
+            apps=tuple(
+                reporting.app_status(one, traffic.get(name), self._resources)
+                for name, one in self._apps.items()
+            ),
             door=self._door_status(statistics),
         )
 
@@ -483,7 +476,8 @@ class Supervisor:
         """How one application is, without a look at the others: of hundreds that takes a second.
         Waits for the door as :meth:`status`. Raises :class:`UnknownAppError`."""
         statistics = await self._statistics()
-        return self._app(self._supervised(name), self._traffic(statistics).get(name))
+        traffic = reporting.traffic_by_app(self._apps, statistics).get(name)
+        return reporting.app_status(self._supervised(name), traffic, self._resources)
 
     async def door_status(self) -> DoorStatus:
         """How the door is. Waits for it as :meth:`status`."""
@@ -500,7 +494,9 @@ class Supervisor:
             door_state=self._door.state.value,
             listeners=listener_briefs(statistics),
             apps=tuple(
-                _brief(name, one.service, counted.get(name), self._resources.places(name))
+                reporting.app_brief(
+                    name, one.service, counted.get(name), self._resources.places(name)
+                )
                 for name, one in self._apps.items()
             ),
         )
@@ -509,101 +505,13 @@ class Supervisor:
         process = self._door_process()
         return None if process is None else await process.stats()
 
-    def _listeners(self, statistics: Statistics | None) -> tuple[ListenerStatus, ...]:
-        counters = {
-            (one.name, one.address): one for one in (statistics.listeners if statistics else ())
-        }
-        listeners = {listener.name: listener for listener in self._snapshot.listeners}
-        found = []
-        for endpoint in self._endpoints.listeners:
-            address = str(endpoint.bound.address)
-            one = counters.get((endpoint.listener, address))
-            listener = listeners[endpoint.listener]
-            route = listener.route
-            names = route if isinstance(route, ServerNameRoute) else ServerNameRoute()
-            found.append(
-                ListenerStatus(
-                    name=endpoint.listener,
-                    address=address,
-                    route=describe_route(listener),
-                    accepted=one.accepted if one else None,
-                    active=one.active if one else None,
-                    outcomes=dict(one.outcomes) if one else {},
-                    hosts_directory=names.hosts_directory,
-                    hashed=names.hashed,
-                )
-            )
-        return tuple(found)
-
-    def _all_apps(self, statistics: Statistics | None) -> tuple[AppStatus, ...]:
-        traffic = self._traffic(statistics)
-        return tuple(self._app(one, traffic.get(name)) for name, one in self._apps.items())
-
-    def _traffic(self, statistics: Statistics | None) -> dict[str, Traffic]:
-        """Of each application; empty where the door tells nothing."""
-        if statistics is None:
-            return {}
-        counted = {
-            one.name: Traffic(one.accepted, one.active, one.bytes_to_target, one.bytes_to_client)
-            for one in statistics.apps
-        }
-        nothing = Traffic(0, 0, 0, 0)
-        return {name: counted.get(name, nothing) for name in self._apps}
-
-    def _app(self, supervised: _Supervised, traffic: Traffic | None) -> AppStatus:
-        app, service = supervised.app, supervised.service
-        return AppStatus(
-            name=app.name,
-            program=describe_program(app),
-            state=service.state.value,
-            since=service.since,
-            pid=service.process.pid if service.process else None,
-            restarts=service.restarts,
-            host_uid=supervised.endpoint.identity.uid,
-            hosts=app.hosts,
-            socket=supervised.endpoint.path,
-            message=supervised.program.message,
-            failure=service.failure,
-            traffic=traffic,
-            processes=tuple(
-                _process_status(one)
-                for one in service.services
-                if one.state not in (State.DORMANT, State.STOPPED)
-            ),
-            resources=self._resources.status(app.name),
-            fences=tuple(
-                ProtectionStatus(one.name, one.active, one.detail)
-                for one in supervised.program.fences
-            ),
-        )
-
     def _door_status(self, statistics: Statistics | None) -> DoorStatus:
-        process = self._door_process()
-        protections = () if process is None else process.protections
-        return DoorStatus(
-            state=self._door.state.value,
-            since=self._door.since,
-            pid=process.pid if process else None,
-            restarts=self._door.restarts,
-            host_uid=self._door_identity.uid,
-            generation=self._front_door.generation,
-            replacements=self._front_door.replacements,
-            draining=len(self._front_door.retired),
-            protections=tuple(
-                ProtectionStatus(one.name, one.active, one.detail) for one in protections
-            ),
-            workers=statistics.workers if statistics else None,
-            accepted=statistics.accepted if statistics else None,
-            active=statistics.active if statistics else None,
-            log_lines_lost=statistics.log_lines_lost if statistics else None,
-            accept_pauses=statistics.accept_pauses if statistics else None,
-            bytes_to_target=statistics.bytes_to_target if statistics else None,
-            bytes_to_client=statistics.bytes_to_client if statistics else None,
-            hello=statistics.hello if statistics else None,
-            connect=statistics.connect if statistics else None,
-            answer=statistics.answer if statistics else None,
-            outcomes=dict(statistics.outcomes) if statistics else {},
-            failure=self._door.failure,
+        return reporting.door_status(
+            self._door,
+            self._door_process(),
+            self._front_door,
+            self._door_identity.uid,
+            statistics,
         )
 
     async def _renew(self) -> None:
@@ -668,7 +576,7 @@ class Supervisor:
         }
         verbs[verb]()
 
-    def _supervised(self, name: str) -> _Supervised:
+    def _supervised(self, name: str) -> Supervised:
         found = self._apps.get(name)
         if found is None:
             raise UnknownAppError(name, tuple(self._apps))
@@ -701,17 +609,6 @@ def _pool_plan(program: AppProgram, has_room: Callable[[], bool]) -> PoolPlan:
     )
 
 
-def _process_status(service: Service) -> ProcessStatus:
-    process = service.process
-    return ProcessStatus(
-        state=service.state.value,
-        since=service.since,
-        pid=process.pid if process else None,
-        restarts=service.restarts,
-        requests=process.requests if isinstance(process, AppProcess) else None,
-    )
-
-
 def _restore(bound: BoundSocket, former: SocketOptions) -> None:
     with contextlib.suppress(CloisterError):  # what could be done once, can be done again
         bound.adjust(former)
@@ -725,39 +622,3 @@ class UnknownAppError(CloisterError):
             f"there is no application {name!r}",
             hint=f"the applications are: {', '.join(known)}" if known else None,
         )
-
-
-def _brief(
-    name: str,
-    service: Keeping,
-    counted: AppStatistics | None,
-    groups: tuple[tuple[str, int], ...],
-) -> AppBrief:
-    return AppBrief(
-        name=name,
-        state=service.state.value,
-        pids=tuple(one.process.pid for one in service.services if one.process),
-        restarts=service.restarts,
-        accepted=counted.accepted if counted else 0,
-        active=counted.active if counted else 0,
-        bytes_to_target=counted.bytes_to_target if counted else 0,
-        bytes_to_client=counted.bytes_to_client if counted else 0,
-        groups=groups,
-    )
-
-
-def describe_route(listener: Listener) -> str:
-    """A listener's route for people."""
-    route = listener.route
-    if isinstance(route, TargetRoute):
-        return f"to {route.target}"
-    if route.hosts_directory is None:
-        return "by server name"
-    return f"by server name, then {route.hosts_directory}"
-
-
-def describe_program(app: App) -> str:
-    """An application's program for people."""
-    if isinstance(app.program, CommandProgram):
-        return " ".join(app.program.command)
-    return f"python {app.program}"
