@@ -15,6 +15,7 @@ from cloister.cells.cgroups.tree import (
     kill_tree,
     make_folder,
     read,
+    remove_killed,
     remove_tree,
     top,
     write,
@@ -141,17 +142,23 @@ class AppGroup:
                 return folder, site.version
         return None
 
-    def kill(self) -> None:
-        """Send SIGKILL to everything in the group."""
-        for folder, site in self._folders.items():
-            if folder == self._tracking or self._tracking is None:
-                kill_tree(folder, site)
+    def kill(self) -> bool:
+        """Send SIGKILL to everything in the group; whether there was anything."""
+        killed = [
+            kill_tree(folder, site)
+            for folder, site in self._folders.items()
+            if folder == self._tracking or self._tracking is None
+        ]
+        return any(killed)
 
     def remove(self) -> None:
-        """Kill everything in the group, and remove it."""
-        self.kill()
-        for folder in self._folders:
-            remove_tree(folder)
+        """Kill everything in the group, and remove it. Blocks up to half a second where there is
+        something to kill."""
+        if self.kill():
+            remove_killed(self._folders)
+        else:
+            for folder in self._folders:
+                remove_tree(folder)
 
     def _cells(self) -> list[Path]:
         if self._tracking is None:

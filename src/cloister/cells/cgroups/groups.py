@@ -29,6 +29,7 @@ from cloister.cells.cgroups.tree import (
     kill_tree,
     make_folder,
     read,
+    remove_killed,
     remove_tree,
     write_all,
 )
@@ -147,9 +148,12 @@ class ControlGroups:
                 killed.append(name)
             for site in self.sites:
                 folder = f"{site.folder}/{self.name}/{name}"
-                if kill_tree(folder, site) and name not in killed:
+                if not kill_tree(folder, site):
+                    remove_tree(folder)
+                    continue
+                if name not in killed:
                     killed.append(name)
-                remove_tree(folder)
+                remove_killed([folder])
         return tuple(killed)
 
     def close(self) -> None:

@@ -11,7 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cloister.cells.cgroups.hierarchies import Site
-from cloister.cells.cgroups.tree import enable, kill_tree, make_folder, remove_tree, top
+from cloister.cells.cgroups.tree import (
+    enable,
+    kill_tree,
+    make_folder,
+    remove_killed,
+    remove_tree,
+    top,
+)
 from cloister.model.errors import CloisterError
 
 
@@ -26,8 +33,11 @@ class Placed:
     def remove(self) -> bool:
         """Kill what is in the group, and remove it; whether anything was killed."""
         killed = [kill_tree(folder, site) for folder, site in self.folders]
-        for folder, _ in self.folders:
-            remove_tree(folder)
+        if any(killed):
+            remove_killed(folder for folder, _ in self.folders)
+        else:
+            for folder, _ in self.folders:
+                remove_tree(folder)
         for folder in reversed(self.made):
             with contextlib.suppress(OSError):  # somebody else has put something there
                 Path(folder).rmdir()

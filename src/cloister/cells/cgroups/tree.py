@@ -4,6 +4,8 @@ import contextlib
 import errno
 import os
 import signal
+import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from cloister.cells.cgroups.hierarchies import OWN, Site
@@ -15,6 +17,9 @@ threads, in which no group for processes can be: they are tried when it is known
 is in the way (cgroup-v2.rst, "Threads")."""
 _KILL_ATTEMPTS = 100
 """Without a freezer whatever forks is raced with. A bound on `pids` ends the race."""
+_ENDING = 0.5
+_LOOK = 0.002
+"""Seconds: as long, and as often, it is awaited that killed processes end."""
 
 
 def enable(folder: str, wanted: frozenset[str]) -> frozenset[str]:
@@ -119,6 +124,17 @@ def remove_tree(folder: str) -> bool:
     except OSError:
         return False
     return True
+
+
+def remove_killed(folders: Iterable[str]) -> bool:
+    """Whether the groups and what is below them are gone. Blocks up to half a second while what
+    was sent SIGKILL ends: a group goes only once nothing is in it (cgroups(7))."""
+    deadline = time.monotonic() + _ENDING
+    left = [folder for folder in folders if not remove_tree(folder)]
+    while left and time.monotonic() < deadline:
+        time.sleep(_LOOK)
+        left = [folder for folder in left if not remove_tree(folder)]
+    return not left
 
 
 def top(folder: str) -> str:
