@@ -4,6 +4,7 @@ commands and its answers, and a Go application that is written for Unit.
 https://www.nginx.com/blog/application-isolation-nginx-unit/
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -97,12 +98,14 @@ class Story:
 
     def process(self) -> psutil.Process:
         """The application as the host sees it: ps aux | grep go-app."""
-        (found,) = [
-            process
-            for process in psutil.process_iter(["exe"])
-            if process.info["exe"] == str(self.program)
-        ]
-        return found
+        (found,) = [pid for pid in psutil.pids() if self._is_program(pid)]
+        return psutil.Process(found)
+
+    def _is_program(self, pid: int) -> bool:
+        # psutil remembers what a process was executing when it was first looked at.
+        with contextlib.suppress(OSError):
+            return Path(f"/proc/{pid}/exe").readlink() == self.program
+        return False
 
     def enter(self, command: str) -> str:
         """In the application's namespaces."""
