@@ -173,6 +173,10 @@ def test_old_connections_go_on_through_several_generations(
     assert keeper.wait() == 0
 
 
+def expect_ended(keeper: Door, door: int) -> None:
+    wait_until(lambda: door not in children(keeper.pid), what="it has ended", seconds=30)
+
+
 def test_a_door_that_dies_is_followed_by_another(
     start_door: StartDoor, hosts: HostsDirectory
 ) -> None:
@@ -180,6 +184,8 @@ def test_a_door_that_dies_is_followed_by_another(
     for _ in range(3):
         door = only_child(keeper)
         os.kill(door, signal.SIGKILL)
+        # Until it has ended it may accept, and take a connection along.
+        expect_ended(keeper, door)
         with conversation(keeper, hosts):  # connected while nobody accepts
             assert only_child(keeper) != door
     assert "the next door starts in" in keeper.messages

@@ -122,5 +122,6 @@ def _join(terminal: OwnTerminal, cell: "CellProcess") -> None:
     loop.add_signal_handler(signal.SIGWINCH, terminal.resized)
     loop.add_signal_handler(signal.SIGCONT, terminal.continued)
     loop.add_signal_handler(signal.SIGCHLD, child)
-    # It may have been stopped before anybody looked.
+    # It may have been stopped, and the terminal resized, before anybody looked.
     child()
+    terminal.resized()
