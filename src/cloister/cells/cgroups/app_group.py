@@ -15,8 +15,8 @@ from cloister.cells.cgroups.tree import (
     kill_tree,
     make_folder,
     read,
-    remove_killed,
     remove_tree,
+    remove_trees,
     top,
     write,
     write_all,
@@ -154,11 +154,7 @@ class AppGroup:
     def remove(self) -> None:
         """Kill everything in the group, and remove it. Blocks up to half a second where there is
         something to kill."""
-        if self.kill():
-            remove_killed(self._folders)
-        else:
-            for folder in self._folders:
-                remove_tree(folder)
+        remove_trees(self._folders, killed=self.kill())
 
     def _cells(self) -> list[Path]:
         if self._tracking is None:

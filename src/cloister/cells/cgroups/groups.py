@@ -29,8 +29,7 @@ from cloister.cells.cgroups.tree import (
     kill_tree,
     make_folder,
     read,
-    remove_killed,
-    remove_tree,
+    remove_trees,
     write_all,
 )
 from cloister.model.limits import Limits
@@ -148,12 +147,10 @@ class ControlGroups:
                 killed.append(name)
             for site in self.sites:
                 folder = f"{site.folder}/{self.name}/{name}"
-                if not kill_tree(folder, site):
-                    remove_tree(folder)
-                    continue
-                if name not in killed:
+                ended = kill_tree(folder, site)
+                if ended and name not in killed:
                     killed.append(name)
-                remove_killed([folder])
+                remove_trees([folder], killed=ended)
         return tuple(killed)
 
     def close(self) -> None:

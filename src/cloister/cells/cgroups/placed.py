@@ -15,8 +15,7 @@ from cloister.cells.cgroups.tree import (
     enable,
     kill_tree,
     make_folder,
-    remove_killed,
-    remove_tree,
+    remove_trees,
     top,
 )
 from cloister.model.errors import CloisterError
@@ -33,11 +32,7 @@ class Placed:
     def remove(self) -> bool:
         """Kill what is in the group, and remove it; whether anything was killed."""
         killed = [kill_tree(folder, site) for folder, site in self.folders]
-        if any(killed):
-            remove_killed(folder for folder, _ in self.folders)
-        else:
-            for folder, _ in self.folders:
-                remove_tree(folder)
+        remove_trees((folder for folder, _ in self.folders), killed=any(killed))
         for folder in reversed(self.made):
             with contextlib.suppress(OSError):  # somebody else has put something there
                 Path(folder).rmdir()

@@ -126,15 +126,15 @@ def remove_tree(folder: str) -> bool:
     return True
 
 
-def remove_killed(folders: Iterable[str]) -> bool:
-    """Whether the groups and what is below them are gone. Blocks up to half a second while what
-    was sent SIGKILL ends: a group goes only once nothing is in it (cgroups(7))."""
-    deadline = time.monotonic() + _ENDING
+def remove_trees(folders: Iterable[str], *, killed: bool) -> None:
+    """Remove groups and what is below them, as far as nothing is in them. Where something was
+    ``killed`` it blocks up to half a second until that has ended: a group goes only once it is
+    empty (cgroups(7))."""
+    deadline = time.monotonic() + (_ENDING if killed else 0)
     left = [folder for folder in folders if not remove_tree(folder)]
     while left and time.monotonic() < deadline:
         time.sleep(_LOOK)
         left = [folder for folder in left if not remove_tree(folder)]
-    return not left
 
 
 def top(folder: str) -> str:
