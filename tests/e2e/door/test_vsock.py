@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import pytest
 from tests.e2e.door.conftest import StartRelay
-from tests.e2e.door.test_relay_targets import conversing
+from tests.e2e.door.test_relay_targets import conversing, expect_each_side_may_end_first
 from tests.e2e.test_door_targets import door, snapshot
 from tests.support import keyed
 from tests.support.door import program
@@ -103,24 +103,7 @@ def test_each_side_may_end_first(
 ) -> None:
     target = make_target(kind)
     relay = start_relay(target.text, on=(listener,), command=OURS)
-    client = relay.connect()
-    server = target.accept()
-    client.send(b"all that I say")
-    client.finish()
-    assert server.receive_rest() == b"all that I say"
-    server.send(b"and all that I answer")
-    server.finish()
-    assert client.receive_rest() == b"and all that I answer"
-
-    client = relay.connect()
-    server = target.accept()
-    server.send(b"greeting")
-    server.finish()
-    assert client.receive_rest() == b"greeting"
-    client.send(b"still listening?")
-    client.finish()
-    assert server.receive_rest() == b"still listening?"
-    assert relay.wait_for_record(1)["outcome"] == "complete"
+    expect_each_side_may_end_first(relay, target)
 
 
 def test_a_port_on_which_nobody_listens_is_given_up_in_time(start_relay: StartRelay) -> None:
