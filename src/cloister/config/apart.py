@@ -1,39 +1,67 @@
 """Checks configurations apart from the supervisor, which lives for months and loads no parser.
 
 What validates text takes 20 MiB and half a second to load. So there is a process for it, from the
-first question until nobody has asked for a while, which answers nothing itself: for each question
-it forks one more, and a text that brings the parser to its knees costs that one only. This module
-loads no parser in the process that asks.
+first question until somebody else needs its memory, which answers nothing itself and sees no
+text: it has another one, forked from it, stand by for the next question, and a text that brings
+the parser to its knees costs that one only. This module loads no parser in the process that asks.
 """
 
 import asyncio
 import contextlib
+import gc
 import os
 import pickle
+import select
 import signal
 import socket
 import sys
 import traceback
 from asyncio.subprocess import DEVNULL, PIPE, Process
+from typing import NoReturn
 
-from cloister.model.configuration import Configuration
+from cloister.model.configuration import Configuration, Dialect
 from cloister.model.errors import CloisterError, ConfigError
 from cloister.model.snapshot import Snapshot
 
 PATIENCE = 60.0
 """Seconds that a check may take."""
+PRESSURE = "/proc/pressure/memory"
+"""Where the kernel tells that memory is short (its Documentation/accounting/psi.rst)."""
+SHORT = b"some 200000 2000000\0"
+"""When it is: microseconds that somebody waits for memory, within so many; as systemd has it."""
 KEPT = 30.0
-"""Seconds that the process is kept for the next question."""
+"""Seconds that the process is kept for the next question where the kernel does not tell."""
+
+_SAMPLES = (
+    Configuration(
+        """{"listeners": {"127.0.0.1:1": {"pass": "applications/a"}}, "applications":
+        {"a": {"type": "external", "executable": "/bin/true"}}}""",
+        Dialect.JSON,
+        "/",
+    ),
+    Configuration(
+        """[listeners.a]
+        listen = "127.0.0.1:1"
+        route = { target = "unix:/a" }
+        [apps.a]
+        command = ["/bin/true"]
+        """,
+        Dialect.TOML,
+        "/",
+    ),
+)
+"""Something in each dialect, of the usual kind."""
 
 
 class Checker:
     """Asks; lives on one event loop. One question at a time."""
 
-    def __init__(self, kept: float = KEPT) -> None:
-        self._kept = kept
+    def __init__(self, pressure: str = PRESSURE, kept: float = KEPT) -> None:
+        """``pressure`` is where the kernel tells that memory is short: then the process that is
+        kept ends. Where that is not told, it ends after ``kept`` seconds without a question."""
+        self._arguments = (pressure, str(kept))
         self._process: Process | None = None
         self._socket: socket.socket | None = None
-        self._timer: asyncio.TimerHandle | None = None
 
     async def check(self, configuration: Configuration) -> Snapshot:
         """What ``cloister.config.load.check`` gives, with everything that the text names there
@@ -54,22 +82,16 @@ class Checker:
 
     async def close(self) -> None:
         """Ends the process that is kept. Idempotent."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
         await self._end()
 
     async def _ask(self, question: Configuration | str) -> object:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
         try:
             async with asyncio.timeout(PATIENCE):
                 asked = pickle.dumps(question)
                 kept = self._process is not None
                 output = await self._exchange(asked)
                 if not output and kept:
-                    # Somebody may have killed the one that was kept.
+                    # Somebody may have killed the one that was kept, or it has just ended.
                     await self._end()
                     output = await self._exchange(asked)
         except BaseException as error:
@@ -80,7 +102,6 @@ class Checker:
                     hint="is it larger than it has to be?",
                 ) from error
             raise
-        self._timer = asyncio.get_running_loop().call_later(self._kept, self._let_go)
         if not output:
             why = await self._end()
             raise CloisterError("the configuration could not be checked", why=why)
@@ -123,6 +144,7 @@ class Checker:
                 "-m",
                 "cloister.config.apart",
                 str(theirs.fileno()),
+                *self._arguments,
                 stdin=DEVNULL,
                 stdout=DEVNULL,
                 stderr=PIPE,
@@ -132,14 +154,6 @@ class Checker:
         self._socket = ours
         return ours
 
-    def _let_go(self) -> None:
-        """It ends by itself, and is reaped by the loop."""
-        self._timer = None
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
-        self._process = None
-
     async def _end(self) -> str | None:
         """Kills it and what it has forked; the last thing that it said."""
         process, self._process = self._process, None
@@ -148,8 +162,9 @@ class Checker:
             self._socket = None
         if process is None:
             return None
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        if process.returncode is None:  # else the number may be somebody else's by now
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
         _, errors = await process.communicate()
         last = errors.decode("utf-8", "replace").strip().splitlines()[-1:]
         return last[0] if last else "it was killed"
@@ -178,23 +193,69 @@ def _reply(connection: socket.socket) -> None:
             os._exit(1)
 
 
-def _serve(asked: socket.socket) -> None:
-    """Forks for each question, until nobody asks any more."""
+def _serve(asked: socket.socket, pressure: str, kept: float) -> None:
+    """Has one stand by for each question, until nobody asks any more or memory is short."""
     import cloister.config.load  # noqa: F401, PLC0415 - what all of this is for
 
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them
+    gc.freeze()  # what is collected is copied: all of this is to stay shared
+    short: int | None = None
+    patience: float | None = None  # the first question is on its way
     while True:
-        _, descriptors, _, _ = socket.recv_fds(asked, 1, 1)
-        if not descriptors:
+        reading, writing = os.pipe()
+        standby = os.fork()
+        if standby == 0:
+            os.close(reading)
+            _stand_by(asked, writing)
+        os.close(writing)
+        waiting = select.poll()
+        waiting.register(reading, select.POLLIN)
+        if short is not None:
+            waiting.register(short, select.POLLPRI)
+        happened = dict(waiting.poll(patience))
+        if reading not in happened:
+            os.kill(standby, signal.SIGKILL)
             return
-        if os.fork() == 0:
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            signal.alarm(int(PATIENCE))  # whoever asked may have gone
-            asked.close()
-            _reply(socket.socket(fileno=descriptors[0]))
-            sys.exit()
-        os.close(descriptors[0])
+        if not os.read(reading, 1):
+            return  # nobody asks any more, or somebody has killed it
+        os.close(reading)
+        if short is None:
+            short = _watch_memory(pressure)
+            patience = kept * 1000 if short is None else None
+
+
+def _stand_by(asked: socket.socket, taken: int) -> NoReturn:
+    """Answers one question, and says on ``taken`` when it has it."""
+    # What is used for the first time after a fork is copied then, which takes several times as
+    # long as a check: so that nobody waits for it.
+    for sample in _SAMPLES:
+        pickle.dumps(_answer(pickle.loads(pickle.dumps(sample))))  # noqa: S301 - its own
+    _, descriptors, _, _ = socket.recv_fds(asked, 1, 1)
+    if not descriptors:
+        os._exit(0)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.alarm(int(PATIENCE))  # whoever asked may have gone
+    asked.close()
+    os.write(taken, b"?")
+    os.close(taken)
+    _reply(socket.socket(fileno=descriptors[0]))
+    os._exit(0)
+
+
+def _watch_memory(pressure: str) -> int | None:
+    """What can be polled for POLLPRI: memory is short. ``None`` where the kernel does not tell
+    (without CONFIG_PSI; an ordinary user before Linux 6.5)."""
+    try:
+        descriptor = os.open(pressure, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        os.write(descriptor, SHORT)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
 
 
 if __name__ == "__main__":
-    _serve(socket.socket(fileno=int(sys.argv[1])))
+    _serve(socket.socket(fileno=int(sys.argv[1])), sys.argv[2], float(sys.argv[3]))

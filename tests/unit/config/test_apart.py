@@ -28,11 +28,13 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def run(scenario: Callable[[Checker], Awaitable[None]], kept: float = 60.0) -> None:
+def run(
+    scenario: Callable[[Checker], Awaitable[None]], pressure: str = "/none", kept: float = 60.0
+) -> None:
     """With a checker, of which nothing is left afterwards."""
 
     async def complete() -> None:
-        checker = Checker(kept)
+        checker = Checker(pressure, kept)
         try:
             await scenario(checker)
         finally:
@@ -57,6 +59,14 @@ def apart_processes(*, all_of_them: bool = False) -> list[psutil.Process]:
     return found
 
 
+def memory_is_watched() -> bool:
+    """Whether the kernel tells this user that memory is short."""
+    descriptor = apart._watch_memory(apart.PRESSURE)
+    if descriptor is not None:
+        os.close(descriptor)
+    return descriptor is not None
+
+
 def test_one_process_for_several_questions(file: Path) -> None:
     async def scenario(checker: Checker) -> None:
         configuration = await checker.read(str(file))
@@ -69,7 +79,25 @@ def test_one_process_for_several_questions(file: Path) -> None:
     run(scenario)
 
 
-def test_it_ends_when_nobody_asks(file: Path) -> None:
+def test_it_is_small(file: Path) -> None:
+    async def scenario(checker: Checker) -> None:
+        configuration = await checker.read(str(file))
+        for _ in range(5):
+            await checker.check(configuration)
+
+        def waiting() -> bool:
+            # The one that answered has ended, the next one has done what it does in advance.
+            states = [one.status() for one in apart_processes(all_of_them=True)]
+            return states == [psutil.STATUS_SLEEPING] * 2
+
+        await asyncio.to_thread(partial(wait_until, waiting, what="rest", seconds=60))
+        both = apart_processes(all_of_them=True)
+        assert sum(one.memory_full_info().pss for one in both) <= 64 * 1024 * 1024
+
+    run(scenario)
+
+
+def test_it_ends_when_nobody_asks_where_the_kernel_does_not_tell(file: Path) -> None:
     async def scenario(checker: Checker) -> None:
         await checker.read(str(file))
         ended = partial(wait_until, lambda: not apart_processes(), what="its end", seconds=60)
@@ -122,7 +150,7 @@ def test_one_that_takes_too_long_is_ended(file: Path, monkeypatch: pytest.Monkey
     async def scenario(checker: Checker) -> None:
         await checker.read(str(file))
         (kept,) = apart_processes()
-        os.kill(kept.pid, signal.SIGSTOP)
+        os.killpg(kept.pid, signal.SIGSTOP)  # with the one that stands by
         monkeypatch.setattr(apart, "PATIENCE", 0.5)
         with pytest.raises(CloisterError, match=r"within 0\.5 s"):
             await checker.read(str(file))
