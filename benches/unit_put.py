@@ -31,6 +31,7 @@ EMPTY: dict[str, Any] = {"listeners": {}, "applications": {}}
 NAMESPACES = ("cgroup", "credential", "mount", "network", "pid", "uname")
 UNIT = 15.5
 """Milliseconds that NGINX Unit takes: 15 to 16, by its own users' count."""
+MEMORY = "/dev/shm"
 REST = 3.0
 """Seconds without a change: the processors and the disk have other things to do."""
 PATIENCE = 60.0
@@ -124,11 +125,11 @@ def free_port() -> int:
         return port
 
 
-def supervise(folder: Path, rounds: int) -> dict[str, list[tuple[int, int]]]:
+def supervise(folder: Path, memory: Path, rounds: int) -> dict[str, list[tuple[int, int]]]:
     program = folder / "answer"
     source = Path(__file__).parent / "peers" / "answer.c"
     subprocess.run(["cc", "-O2", "-o", str(program), str(source)], check=True)
-    file, runtime = folder / "unit.json", folder / "run"
+    file, runtime = folder / "unit.json", memory / "run"
     file.write_text(json.dumps(EMPTY))
     places = {"RUNTIME_DIRECTORY": str(runtime), "STATE_DIRECTORY": str(folder / "state")}
     command = [sys.executable, "-m", "cloister", "up", str(file)]
@@ -205,12 +206,15 @@ def main() -> int:
     arguments = parser.parse_args()
     if os.geteuid() != 0:
         sys.exit("bench-unit: needs root")
-    folder = Path(tempfile.mkdtemp(prefix="cloister-bench-"))
-    folder.chmod(0o755)
-    try:
-        samples = supervise(folder, arguments.rounds)
-    finally:
-        shutil.rmtree(folder)
+    with contextlib.ExitStack() as stack:
+        # Runtime directories are in memory, as /run is; the state is on the disk.
+        folder, memory = (
+            Path(tempfile.mkdtemp(prefix="cloister-bench-", dir=place)) for place in (None, MEMORY)
+        )
+        for made in (folder, memory):
+            stack.callback(shutil.rmtree, made)
+            made.chmod(0o755)
+        samples = supervise(folder, memory, arguments.rounds)
     text = report(samples, os.environ.get("BENCH_COMMAND", "benches/unit_put.py"))
     print(text, end="")
     if arguments.write is not None:

@@ -1,9 +1,9 @@
 """Checks configurations apart from the supervisor, which lives for months and loads no parser.
 
 What validates text takes 20 MiB and half a second to load. So there is a process for it, from the
-first question until somebody else needs its memory, which answers nothing itself and sees no
-text: it has another one, forked from it, stand by for the next question, and a text that brings
-the parser to its knees costs that one only. This module loads no parser in the process that asks.
+first question until somebody else needs its memory. A text that brings the parser to its knees
+costs that process only, and the next question is put to another one. This module loads no parser
+in the process that asks.
 """
 
 import asyncio
@@ -11,15 +11,15 @@ import contextlib
 import gc
 import os
 import pickle
+import resource
 import select
 import signal
 import socket
 import sys
 import traceback
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from typing import NoReturn
 
-from cloister.model.configuration import Configuration, Dialect
+from cloister.model.configuration import Configuration
 from cloister.model.errors import CloisterError, ConfigError
 from cloister.model.snapshot import Snapshot
 
@@ -31,35 +31,19 @@ SHORT = b"some 200000 2000000\0"
 """When it is: microseconds that somebody waits for memory, within so many; as systemd has it."""
 KEPT = 30.0
 """Seconds that the process is kept for the next question where the kernel does not tell."""
-
-_SAMPLES = (
-    Configuration(
-        """{"listeners": {"127.0.0.1:1": {"pass": "applications/a"}}, "applications":
-        {"a": {"type": "external", "executable": "/bin/true"}}}""",
-        Dialect.JSON,
-        "/",
-    ),
-    Configuration(
-        """[listeners.a]
-        listen = "127.0.0.1:1"
-        route = { target = "unix:/a" }
-        [apps.a]
-        command = ["/bin/true"]
-        """,
-        Dialect.TOML,
-        "/",
-    ),
-)
-"""Something in each dialect, of the usual kind."""
+LARGEST = 128 * 1024
+"""KiB of memory that it may have used; one that has used more ends with its answer."""
 
 
 class Checker:
     """Asks; lives on one event loop. One question at a time."""
 
-    def __init__(self, pressure: str = PRESSURE, kept: float = KEPT) -> None:
+    def __init__(
+        self, pressure: str = PRESSURE, kept: float = KEPT, largest: int = LARGEST
+    ) -> None:
         """``pressure`` is where the kernel tells that memory is short: then the process that is
         kept ends. Where that is not told, it ends after ``kept`` seconds without a question."""
-        self._arguments = (pressure, str(kept))
+        self._arguments = (pressure, str(kept), str(largest))
         self._process: Process | None = None
         self._socket: socket.socket | None = None
 
@@ -149,22 +133,21 @@ class Checker:
                 stdout=DEVNULL,
                 stderr=PIPE,
                 pass_fds=(theirs.fileno(),),
-                start_new_session=True,  # what it forks ends with it: see _end()
+                process_group=0,  # a Ctrl-C on the terminal is for the supervisor
             )
         self._socket = ours
         return ours
 
     async def _end(self) -> str | None:
-        """Kills it and what it has forked; the last thing that it said."""
+        """Kills it; the last thing that it said."""
         process, self._process = self._process, None
         if self._socket is not None:
             self._socket.close()
             self._socket = None
         if process is None:
             return None
-        if process.returncode is None:  # else the number may be somebody else's by now
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
         _, errors = await process.communicate()
         last = errors.decode("utf-8", "replace").strip().splitlines()[-1:]
         return last[0] if last else "it was killed"
@@ -193,53 +176,31 @@ def _reply(connection: socket.socket) -> None:
             os._exit(1)
 
 
-def _serve(asked: socket.socket, pressure: str, kept: float) -> None:
-    """Has one stand by for each question, until nobody asks any more or memory is short."""
+def _serve(asked: socket.socket, pressure: str, kept: float, largest: int) -> None:
+    """Answers one question after the other, until nobody asks any more or memory is short."""
     import cloister.config.load  # noqa: F401, PLC0415 - what all of this is for
 
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them
-    gc.freeze()  # what is collected is copied: all of this is to stay shared
+    gc.freeze()  # this much stays: to look through it takes longer than most answers
     short: int | None = None
     patience: float | None = None  # the first question is on its way
     while True:
-        reading, writing = os.pipe()
-        standby = os.fork()
-        if standby == 0:
-            os.close(reading)
-            _stand_by(asked, writing)
-        os.close(writing)
         waiting = select.poll()
-        waiting.register(reading, select.POLLIN)
+        waiting.register(asked, select.POLLIN)
         if short is not None:
             waiting.register(short, select.POLLPRI)
-        happened = dict(waiting.poll(patience))
-        if reading not in happened:
-            os.kill(standby, signal.SIGKILL)
+        if asked.fileno() not in dict(waiting.poll(patience)):
             return
-        if not os.read(reading, 1):
-            return  # nobody asks any more, or somebody has killed it
-        os.close(reading)
+        _, descriptors, _, _ = socket.recv_fds(asked, 1, 1)
+        if not descriptors:
+            return
+        signal.alarm(int(PATIENCE))  # whoever asked may have gone
+        _reply(socket.socket(fileno=descriptors[0]))
+        signal.alarm(0)
+        if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > largest:
+            return
         if short is None:
             short = _watch_memory(pressure)
             patience = kept * 1000 if short is None else None
-
-
-def _stand_by(asked: socket.socket, taken: int) -> NoReturn:
-    """Answers one question, and says on ``taken`` when it has it."""
-    # What is used for the first time after a fork is copied then, which takes several times as
-    # long as a check: so that nobody waits for it.
-    for sample in _SAMPLES:
-        pickle.dumps(_answer(pickle.loads(pickle.dumps(sample))))  # noqa: S301 - its own
-    _, descriptors, _, _ = socket.recv_fds(asked, 1, 1)
-    if not descriptors:
-        os._exit(0)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    signal.alarm(int(PATIENCE))  # whoever asked may have gone
-    asked.close()
-    os.write(taken, b"?")
-    os.close(taken)
-    _reply(socket.socket(fileno=descriptors[0]))
-    os._exit(0)
 
 
 def _watch_memory(pressure: str) -> int | None:
@@ -258,4 +219,5 @@ def _watch_memory(pressure: str) -> int | None:
 
 
 if __name__ == "__main__":
-    _serve(socket.socket(fileno=int(sys.argv[1])), sys.argv[2], float(sys.argv[3]))
+    asked = socket.socket(fileno=int(sys.argv[1]))
+    _serve(asked, sys.argv[2], float(sys.argv[3]), int(sys.argv[4]))

@@ -17,7 +17,7 @@ import tomllib
 from dataclasses import replace
 
 from cloister.config import json_text, load
-from cloister.config.accepted import AcceptedStore, DamagedError
+from cloister.config.accepted import AcceptedStore
 from cloister.model.configuration import Accepted, Configuration, Start
 from cloister.model.errors import CloisterError, ConfigError
 from cloister.model.snapshot import Snapshot, default_paths
@@ -37,8 +37,9 @@ def choose(path: str, *, file_only: bool = False) -> Start:
     state = _state_directory(configuration) if snapshot is None else snapshot.paths.state
     folder = replace(default_paths(os.geteuid(), os.environ), state=state).accepted
     store = AcceptedStore(folder)
-    remarks: list[str] = []
-    stored = _stored(store, remarks)
+    found = store.read()
+    stored = found.last
+    remarks = [f"{error.what}: {error.why}" for error in found.damaged]
     if stored is not None and not file_only and stored.configuration.source == _absolute(path):
         edited = configuration is None or configuration.digest != stored.file
         if store.running or not edited:
@@ -69,15 +70,6 @@ def _read(path: str) -> tuple[Configuration | None, Snapshot | None, ConfigError
         return configuration, load.check(configuration, name=path), None
     except ConfigError as error:
         return configuration, None, error
-
-
-def _stored(store: AcceptedStore, remarks: list[str]) -> Accepted | None:
-    for read in (store.read, store.previous):
-        try:
-            return read()
-        except DamagedError as error:
-            remarks.append(f"{error.what}: {error.why}")
-    return None
 
 
 def _state_directory(configuration: Configuration | None) -> str:

@@ -29,12 +29,15 @@ def file(tmp_path: Path) -> Path:
 
 
 def run(
-    scenario: Callable[[Checker], Awaitable[None]], pressure: str = "/none", kept: float = 60.0
+    scenario: Callable[[Checker], Awaitable[None]],
+    *,
+    kept: float = 60.0,
+    largest: int = apart.LARGEST,
 ) -> None:
     """With a checker, of which nothing is left afterwards."""
 
     async def complete() -> None:
-        checker = Checker(pressure, kept)
+        checker = Checker("/none", kept, largest)
         try:
             await scenario(checker)
         finally:
@@ -42,15 +45,13 @@ def run(
             await checker.close()
 
     asyncio.run(complete())
-    wait_until(
-        lambda: not apart_processes(all_of_them=True), what="the end of all of them", seconds=30
-    )
+    assert not apart_processes()
 
 
-def apart_processes(*, all_of_them: bool = False) -> list[psutil.Process]:
-    """Those that are kept, or those that they have forked as well."""
+def apart_processes() -> list[psutil.Process]:
+    """Those that are kept."""
     found = []
-    for one in psutil.Process().children(recursive=all_of_them):
+    for one in psutil.Process().children():
         try:
             if "cloister.config.apart" in one.cmdline():
                 found.append(one)
@@ -82,19 +83,22 @@ def test_one_process_for_several_questions(file: Path) -> None:
 def test_it_is_small(file: Path) -> None:
     async def scenario(checker: Checker) -> None:
         configuration = await checker.read(str(file))
-        for _ in range(5):
+        for _ in range(20):
             await checker.check(configuration)
-
-        def waiting() -> bool:
-            # The one that answered has ended, the next one has done what it does in advance.
-            states = [one.status() for one in apart_processes(all_of_them=True)]
-            return states == [psutil.STATUS_SLEEPING] * 2
-
-        await asyncio.to_thread(partial(wait_until, waiting, what="rest", seconds=60))
-        both = apart_processes(all_of_them=True)
-        assert sum(one.memory_full_info().pss for one in both) <= 64 * 1024 * 1024
+        (kept,) = apart_processes()
+        assert kept.memory_info().rss <= 56 * 1024 * 1024
 
     run(scenario)
+
+
+def test_one_that_became_large_ends_with_its_answer(file: Path) -> None:
+    async def scenario(checker: Checker) -> None:
+        configuration = await checker.read(str(file))
+        ended = partial(wait_until, lambda: not apart_processes(), what="its end", seconds=60)
+        await asyncio.to_thread(ended)
+        assert await checker.check(configuration)
+
+    run(scenario, largest=1)
 
 
 def test_it_ends_when_nobody_asks_where_the_kernel_does_not_tell(file: Path) -> None:
@@ -150,7 +154,7 @@ def test_one_that_takes_too_long_is_ended(file: Path, monkeypatch: pytest.Monkey
     async def scenario(checker: Checker) -> None:
         await checker.read(str(file))
         (kept,) = apart_processes()
-        os.killpg(kept.pid, signal.SIGSTOP)  # with the one that stands by
+        os.kill(kept.pid, signal.SIGSTOP)
         monkeypatch.setattr(apart, "PATIENCE", 0.5)
         with pytest.raises(CloisterError, match=r"within 0\.5 s"):
             await checker.read(str(file))

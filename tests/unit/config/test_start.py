@@ -27,10 +27,10 @@ class Scene:
             f'[listeners.web]\nlisten = "127.0.0.1:{port}"\n'
         )
 
-    def accept(self, port: int) -> None:
+    def accept(self, port: int, version: int = 9) -> None:
         """As by the control API."""
         configuration = replace(self.first.accepted.configuration, text=self.text(port))
-        accepted = replace(self.first.accepted, version=9, configuration=configuration)
+        accepted = replace(self.first.accepted, version=version, configuration=configuration)
         self.store.write(accepted)
 
     def choose(self, **options: bool) -> Start:
@@ -102,14 +102,14 @@ def test_another_file_counts_for_itself(scene: Scene) -> None:
 
 def test_a_damaged_one_gives_way_to_the_one_before_then_to_the_file(scene: Scene) -> None:
     scene.accept(8002)
-    scene.accept(8005)
+    scene.accept(8005, version=10)
     scene.store.begin()
-    current = scene.state / "configuration" / "current"
-    current.write_bytes(current.read_bytes()[:-1])
+    before, newest = (scene.state / "configuration" / name for name in ("odd", "even"))
+    newest.write_bytes(newest.read_bytes()[:40])
     start = scene.choose()
     assert port(start) == "127.0.0.1:8002"
     assert "its checksum does not fit its content" in start.remarks[0]
-    (scene.state / "configuration" / "previous").unlink()
+    before.unlink()
     start = scene.choose()
     assert port(start) == "127.0.0.1:8001"
     assert start.remarks
