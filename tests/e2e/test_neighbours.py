@@ -16,8 +16,9 @@ from cloister.cells.cgroups.hierarchies import discover
 
 @pytest.fixture(scope="module")
 def up() -> Iterator[Up]:
-    if os.geteuid() != 0 or discover().site("memory") is None:
-        pytest.skip("needs root, and control groups with memory")
+    host = discover()
+    if os.geteuid() != 0 or host.site("memory") is None or host.site("cpu") is None:
+        pytest.skip("needs root, and control groups with memory and processors")
     with both() as running:
         yield running
 
@@ -27,7 +28,7 @@ def test_each_attack_is_stopped_and_the_neighbour_serves(up: Up, name: str) -> N
     pid = up.app("quiet").pid
     visitor = Visitor(up)
     try:
-        # Returns once its limit has stopped it; a processor spinner has only its weight.
+        # Returns once its limit has stopped it; a processor spinner only gives way.
         attack(up, name)
         for _ in range(50):
             visitor.ask()

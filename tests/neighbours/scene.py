@@ -115,18 +115,22 @@ def attack(up: Up, name: str) -> None:
 
 
 def has_bitten(up: Up, name: str) -> bool:
-    """Whether the attack has come to where it is stopped."""
+    """Whether the attack has come to where it is stopped, or gives way."""
     resources = loud(up).resources
     assert resources is not None
+    # A bomb may be killed for its memory soon after: then it was said that it did.
+    gives_way = resources.gives_way or "gives way to the others" in up.log_path.read_text(
+        errors="replace"
+    )
     match name:
         case "fork bomb":
-            return resources.counters.pids_refused > 0
+            return resources.counters.pids_refused > 0 and gives_way
         case "memory hog":
             return resources.counters.oom_kills > 0
         case "log flood":
-            return up.log_path.stat().st_size > 1 << 20
+            return "lines lost: more than" in up.log_path.read_text(errors="replace")
         case "cpu spinner":
-            return (resources.usage.tasks or 0) >= 100
+            return (resources.usage.tasks or 0) >= 100 and gives_way
         case _:
             return SAID[name] in up.log_path.read_text(errors="replace")
 

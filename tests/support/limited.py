@@ -30,7 +30,7 @@ from cloister.cells.plan import build_cell
 from cloister.model.app import App, CommandProgram
 from cloister.model.errors import CloisterError
 from cloister.model.isolation import Bind, HostIdentity
-from cloister.model.limits import IoBound, Limits
+from cloister.model.limits import CpuBackground, IoBound, Limits
 
 PYTHON = "/usr/bin/python3"
 ROOT = os.geteuid() == 0
@@ -253,6 +253,45 @@ async def weighing(groups: ControlGroups) -> None:
     assert much / little > 2.5, (much, little)
 
 
+async def giving_way(groups: ControlGroups) -> None:
+    """Whoever gives way leaves a busy processor to the others, and has its weight back then."""
+    one = groups.application("one", Limits(cpu_weight=200, cpus=(0,)))
+    other = groups.application("other", Limits(cpu_weight=200, cpus=(0,)))
+    if not one.give_way(True):
+        raise MissingFeatureError("this kernel has no cpu.idle (Linux 5.15)")
+    async with cell(one, SPINNER) as first, cell(other, SPINNER) as second:
+        await up(first)
+        await up(second)
+        begun = [_used(group) for group in (one, other)]
+        await eventually(lambda: _used(other) > begun[1] + 2, "two seconds of processor time")
+        little, much = _used(one) - begun[0], _used(other) - begun[1]
+        assert much / max(little, 0.001) > 5, (much, little)
+        assert one.give_way(False)
+        begun = [_used(group) for group in (one, other)]
+        await eventually(lambda: _used(one) > begun[0] + 1, "processor time by weight again")
+        assert _used(other) - begun[1] < 4
+    folder, version = one.folder("cpu") or ("", 0)
+    assert _read(folder, "cpu.idle").strip() == "0"
+    assert _read(folder, "cpu.weight" if version == 2 else "cpu.shares").strip() in ("200", "2048")
+
+
+async def background(groups: ControlGroups) -> None:
+    """Always in the background, and no longer; also where an earlier supervisor left it so."""
+    always = Limits(cpu_background=CpuBackground.ALWAYS)
+    group = groups.application("late", always)
+    status = {one.name: one for one in group.limits}["cpu-background"]
+    if not status.in_force:
+        raise MissingFeatureError(status.detail)
+    folder, _ = group.folder("cpu") or ("", 0)
+    assert _read(folder, "cpu.idle").strip() == "1"
+    groups.application("late", Limits(cpu_weight=50))
+    assert _read(folder, "cpu.idle").strip() == "0"
+    assert group.give_way(True)
+    groups.application("late", Limits(cpu_weight=50))
+    assert not group.gives_way
+    assert _read(folder, "cpu.idle").strip() == "0"
+
+
 def _used(group: AppGroup) -> float:
     seconds = group.usage().cpu_seconds
     assert seconds is not None
@@ -460,6 +499,8 @@ SCENES: dict[str, Callable[[ControlGroups], Coroutine[None, None, None]]] = {
         killing,
         processors,
         weighing,
+        giving_way,
+        background,
         disks,
         slow_disk,
         weighing_disks,

@@ -13,6 +13,9 @@ LINE_LIMIT = 8 * 1024
 """Bytes of a line that are kept; the rest of it is counted and dropped."""
 
 _READ_SIZE = 64 * 1024
+_FLOOD_PAUSE = 0.01
+"""Seconds between two reads from a program that prints more than is kept: more would only cost
+processor time, its own as well. Its pipe holds what it prints meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,8 @@ class PipeReader:
 
     Owns ``descriptor``, the pipe's reading end, and closes it. Must be made on a running
     event loop; never blocks it, and gives way to others after each 64 KiB, so that a
-    program which writes without pause delays nobody.
+    program which writes without pause delays nobody. What nobody wants is read a hundred
+    times a second only.
     """
 
     def __init__(
@@ -82,31 +86,48 @@ class PipeReader:
         admit: Callable[[int], int] | None = None,
     ) -> None:
         """``admit`` is asked how many of so many new lines are wanted; the others are read and
-        dropped, which costs next to nothing."""
+        dropped, 6 MB a second at most, which costs next to nothing."""
         self._admit = admit
         self._descriptor = descriptor
         self._on_line = on_line
         self._splitter = LineSplitter()
+        self._flooded = False
+        """Whether more comes than is kept; then nobody waits for the pipe, ``_pause`` does."""
+        self._pause: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         self._ended: asyncio.Future[None] = self._loop.create_future()
         os.set_blocking(descriptor, False)
         self._loop.add_reader(descriptor, self._readable)
 
     def _readable(self) -> None:
+        self._pause = None
         try:
             received = os.read(self._descriptor, _READ_SIZE)
         except BlockingIOError:
+            self._rest(flooded=False)
             return
         if not received:
             self.close()
             return
         count = received.count(b"\n")
         wanted = count if self._admit is None or not count else self._admit(count)
-        if count and not wanted:
-            self._splitter.skip(received)
-            return
-        for line in self._splitter.feed(received)[:wanted]:
+        end = _end_of_line(received, wanted) if wanted < count else len(received)
+        for line in self._splitter.feed(received[:end]):
             self._on_line(line)
+        if wanted < count:
+            self._splitter.skip(received[end:])
+        # A line that is longer than a read is longer than what is kept of it.
+        self._rest(flooded=wanted < count or (not count and len(received) == _READ_SIZE))
+
+    def _rest(self, *, flooded: bool) -> None:
+        """Reads on as soon as there is something, or after a pause."""
+        if flooded:
+            if not self._flooded:
+                self._loop.remove_reader(self._descriptor)
+            self._pause = self._loop.call_later(_FLOOD_PAUSE, self._readable)
+        elif self._flooded:
+            self._loop.add_reader(self._descriptor, self._readable)
+        self._flooded = flooded
 
     async def wait_end(self) -> None:
         """Returns when every writer has closed the pipe, or :meth:`close` was called."""
@@ -117,10 +138,20 @@ class PipeReader:
         if self._ended.done():
             return
         self._loop.remove_reader(self._descriptor)
+        if self._pause is not None:
+            self._pause.cancel()
         os.close(self._descriptor)
         for line in self._splitter.end():
             self._on_line(line)
         self._ended.set_result(None)
+
+
+def _end_of_line(text: bytes, count: int) -> int:
+    """Where the first so many lines end."""
+    end = 0
+    for _ in range(count):
+        end = text.index(b"\n", end) + 1
+    return end
 
 
 class LastLines:

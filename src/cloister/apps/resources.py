@@ -1,5 +1,6 @@
 """What the applications may use of the machine: their control groups, and news of these."""
 
+from cloister.apps.giving_way import Attention
 from cloister.apps.logs import Level, LogEvent, Sink
 from cloister.apps.status import ResourceStatus
 from cloister.cells.cgroups.app_group import AppGroup
@@ -19,6 +20,7 @@ class Resources:
         self._groups = groups
         self._sink = sink
         self._watcher: Watcher | None = None
+        self._attention: Attention | None = None
 
     def application(self, app: App) -> AppGroup:
         """The group of an application, with its limits in force. Raises as
@@ -28,6 +30,11 @@ class Resources:
         if self._watcher is None:
             self._watcher = Watcher(self._tell)
         self._watcher.add(group)
+        if self._attention is None:
+            self._attention = Attention(self._gives_way)
+        # Only beside others of its kind does it matter: elsewhere it is the host's own affair.
+        if app.control_group is None:
+            self._attention.add(group, app.limits)
         if known is None:
             for one in group.limits:
                 if not one.in_force:
@@ -39,6 +46,8 @@ class Resources:
         """An application is configured no more: nothing of it runs on."""
         if self._watcher is not None:
             self._watcher.remove(name)
+        if self._attention is not None:
+            self._attention.remove(name)
         self._groups.release(name)
 
     def clear(self) -> None:
@@ -52,7 +61,7 @@ class Resources:
         group = self._groups.get(name)
         if group is None:
             return None
-        return ResourceStatus(group.limits, group.usage(), group.counters())
+        return ResourceStatus(group.limits, group.usage(), group.counters(), group.gives_way)
 
     def has_room(self, name: str) -> bool:
         """Whether one more process of an application could start beside those that there are."""
@@ -69,6 +78,16 @@ class Resources:
         if self._watcher is not None:
             self._watcher.close()
             self._watcher = None
+        if self._attention is not None:
+            self._attention.close()
+            self._attention = None
+
+    def _gives_way(self, name: str, gives_way: bool) -> None:
+        if gives_way:
+            message = "gives way to the others: it uses more than its share of busy processors"
+        else:
+            message = "gives way no more"
+        self._say(name, message, Level.INFO)
 
     def _tell(self, name: str, news: Counters) -> None:
         for message in describe(news):

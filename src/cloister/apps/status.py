@@ -49,6 +49,8 @@ class ResourceStatus:
     limits: tuple[LimitStatus, ...]
     usage: Usage
     counters: Counters
+    gives_way: bool = False
+    """Whether it waits for the others: it uses more than its share of busy processors."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,7 +119,7 @@ class LogTable(Table):
     )
     rate: Annotated[int, Form("number")] = setting(
         "How many lines a second are kept for long, ten times as many at once. What is more is "
-        "lost and counted; the application is never made to wait.",
+        "lost and counted: 6 MB in a second at most, more has to wait.",
         example="1000",
         default=_log.rate,
         at_least=1,

@@ -4,14 +4,14 @@ import os.path
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, ValidationError
 
 from cloister.config import forms
 from cloister.config.forms import Form, Refused, Table, setting
 from cloister.model.errors import UsageError
-from cloister.model.limits import IoBound, Limits
+from cloister.model.limits import CpuBackground, IoBound, Limits
 
 MAX_WEIGHT = 10_000
 """Documentation/admin-guide/cgroup-v2.rst: weights are 1 to 10000, 100 unless set."""
@@ -30,6 +30,9 @@ _DISK = Refused(
     "size; `fences.file-size` bounds each file",
 )
 _NONE = "no bound"
+_BackgroundWord = Annotated[
+    Literal["auto", "always", "never"], Form("word", lambda word: f'"{word}"')
+]
 _Number = Annotated[int, Form("number")]
 _Share = Annotated[float, Form("number"), Field(ge=LEAST_SHARE, le=8192)]
 
@@ -111,6 +114,14 @@ class AppLimitsTable(Table):
         default=None,
         default_text="all",
     )
+    cpu_background: _BackgroundWord = setting(
+        "Whether what wakes up in other applications goes first on busy processors: `auto`, while "
+        "this one uses more of them than its share by weight (where several with different "
+        "weights do, the weights alone decide); `always`, for work that can wait: it gets what "
+        "the others leave; `never`. It takes Linux 5.15.",
+        example='"always"',
+        default=CpuBackground.AUTO.value,
+    )
     io_weight: _Number | None = setting(
         "The share of a busy disk, in relation to the weights of the others. It takes a disk "
         "whose scheduler knows weights (bfq, or io.cost).",
@@ -185,6 +196,7 @@ def resolve(table: AppLimitsTable, absolute: Callable[[str], str]) -> Limits:
         swap=table.swap,
         cpu_weight=table.cpu_weight,
         cpu_max=table.cpu_max,
+        cpu_background=CpuBackground(table.cpu_background),
         io_weight=table.io_weight,
         io_max=tuple(
             IoBound(

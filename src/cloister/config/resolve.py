@@ -93,6 +93,7 @@ class _Resolver:
             program = self._program(path, table, directory)
             self._check_credentials(path, table)
             self._check_group(path, table)
+            self._check_weight(path, table)
             apps.append(self._app(name, table, directory, program or _NO_PROGRAM))
         return tuple(apps)
 
@@ -114,6 +115,16 @@ class _Resolver:
                 (*path, "group"),
                 why="an application with ids of its own has a group of its own",
                 hint="add `user`, or name the group in `groups`",
+            )
+
+    def _check_weight(self, path: KeyPath, table: AppTable) -> None:
+        if table.limits.cpu_background == "always" and table.limits.cpu_weight is not None:
+            self._report.add(
+                Code.UNUSED_SETTING,
+                '`cpu-weight` has no effect with `cpu-background = "always"`',
+                (*path, "limits", "cpu-weight"),
+                why="in the background an application gets what the others leave",
+                hint="remove one of the two",
             )
 
     def _base(self, table: AppTable) -> PurePosixPath:

@@ -1,6 +1,16 @@
 """How much of the machine an application may use."""
 
 from dataclasses import dataclass
+from enum import Enum
+
+
+class CpuBackground(Enum):
+    """When an application gives way to all others on busy processors."""
+
+    AUTO = "auto"
+    """While it uses more than its share of them."""
+    ALWAYS = "always"
+    NEVER = "never"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +43,7 @@ class Limits:
     """1 to 10000: the share of busy processors, in relation to the others' weights."""
     cpu_max: float | None = None
     """Processors that it may keep busy, for example 1.5."""
+    cpu_background: CpuBackground = CpuBackground.AUTO
     io_weight: int | None = None
     """1 to 10000: the share of a busy disk, in relation to the others' weights."""
     io_max: tuple[IoBound, ...] = ()

@@ -167,6 +167,12 @@ def _apps(apps: tuple[AppStatus, ...]) -> Iterator[Family]:
     resources = [(names, app.resources) for names, app in named if app.resources is not None]
     yield from _usage([(names, one.usage) for names, one in resources])
     yield from _limits([(names, one.counters) for names, one in resources])
+    yield gauge(
+        "cloister_app_gives_way",
+        "Whether the application waits for the others: it uses more than its share of busy "
+        "processors.",
+        ((names, int(one.gives_way)) for names, one in resources),
+    )
 
 
 def _usage(found: list[tuple[Labels, Usage]]) -> Iterator[Family]:

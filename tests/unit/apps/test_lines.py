@@ -3,11 +3,20 @@
 import asyncio
 import itertools
 import os
+import time
+from collections.abc import Callable
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cloister.apps.lines import LINE_LIMIT, LastLines, Line, LineSplitter, PipeReader
+
+
+async def until(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10
+    while not true():
+        assert time.monotonic() < end
+        await asyncio.sleep(0.001)
 
 
 def split(*chunks: bytes, limit: int = LINE_LIMIT) -> list[Line]:
@@ -112,3 +121,48 @@ def test_lines_beyond_what_is_wanted_are_read_and_dropped() -> None:
 
     # The last one has no line break, so nobody was asked about it.
     assert asyncio.run(play()) == (["1", "2", "the end"], [3, 2])
+
+
+def test_a_flood_is_read_now_and_then_and_its_end_as_ever() -> None:
+    async def play() -> list[str]:
+        reading, writing = os.pipe()
+        os.set_blocking(writing, False)
+        seen: list[str] = []
+        wanted = 0
+
+        def admit(count: int) -> int:
+            return min(count, wanted)
+
+        reader = PipeReader(reading, lambda line: seen.append(line.text), admit)
+        line = b"y" * 99 + b"\n"
+        begun = asyncio.get_running_loop().time()
+        written = 0
+        while written < 60 * 65536:
+            try:
+                written += os.write(writing, line * 100)
+            except BlockingIOError:
+                await asyncio.sleep(0)
+        # The pipe holds 64 KiB, and is emptied a hundred times a second.
+        assert asyncio.get_running_loop().time() - begun > 0.3
+        await until(lambda: not reader._flooded)
+        wanted = 10
+        os.write(writing, b"\nheard again\n")
+        os.close(writing)
+        await asyncio.wait_for(reader.wait_end(), 10)
+        return seen
+
+    seen = asyncio.run(play())
+    assert seen[-1] == "heard again"
+
+
+def test_an_endless_line_is_a_flood() -> None:
+    async def play() -> bool:
+        reading, writing = os.pipe()
+        reader = PipeReader(reading, lambda line: None)
+        os.write(writing, b"y" * 65536)
+        await until(lambda: reader._flooded)
+        os.close(writing)
+        await asyncio.wait_for(reader.wait_end(), 10)
+        return True
+
+    assert asyncio.run(play())

@@ -7,9 +7,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cloister.cells.cgroups import disks
-from cloister.cells.cgroups.counters import Counters, Usage, read_counters, read_usage
+from cloister.cells.cgroups.counters import (
+    Counters,
+    Usage,
+    read_counters,
+    read_processor_time,
+    read_usage,
+)
 from cloister.cells.cgroups.hierarchies import Site
-from cloister.cells.cgroups.limits import Demand, Machine, cleared, demands
+from cloister.cells.cgroups.limits import (
+    BACKGROUND,
+    FOREGROUND,
+    Demand,
+    Machine,
+    cleared,
+    demands,
+)
 from cloister.cells.cgroups.tree import (
     inner,
     kill_tree,
@@ -69,6 +82,8 @@ class AppGroup:
         self._demanded: tuple[Demand, ...] = ()
         self.limits: tuple[LimitStatus, ...] = ()
         """What has become of the application's limits."""
+        self.gives_way = False
+        """Whether it does so for the time being (:meth:`give_way`)."""
 
     def limit(self, limits: Limits, machine: Machine) -> None:
         """Put these limits into force, also on what runs already.
@@ -79,6 +94,8 @@ class AppGroup:
         for gone in {one.name for one in self._demanded} - {one.name for one in wanted}:
             self._clear(gone)
         self._demanded = wanted
+        # An earlier supervisor may have left it so; and no weight could be set meanwhile.
+        self._put_back()
         self.limits = tuple(self._demand(one) for one in wanted)
         missing = [one for one in self.limits if not (one.in_force or one.default)]
         if limits.required and missing:
@@ -123,6 +140,39 @@ class AppGroup:
     def counters(self) -> Counters:
         """Which limits the application has met, and how often, since its group was made."""
         return read_counters(self.places)
+
+    def processor_time(self) -> float | None:
+        """Seconds that all its processes have used; ``None`` where nothing counts them."""
+        return read_processor_time(self.places)
+
+    def give_way(self, wanted: bool) -> bool:
+        """Have what runs in the group wait for whatever wakes up in the groups beside it, or no
+        longer; whether that is in force now."""
+        found = self.folder("cpu")
+        if found is None:
+            return False
+        try:
+            if wanted:
+                write_all(found[0], BACKGROUND)
+            else:
+                self._put_back()
+                self._restore_weight()
+        except OSError:  # Linux before 5.15, or the group has just gone
+            return False
+        self.gives_way = wanted
+        return True
+
+    def _put_back(self) -> None:
+        found = self.folder("cpu")
+        if found is not None:
+            with contextlib.suppress(OSError):
+                write_all(found[0], FOREGROUND)
+        self.gives_way = False
+
+    def _restore_weight(self) -> None:
+        for demand in self._demanded:
+            if demand.name == "cpu-weight":
+                self._set(demand)
 
     def has_room(self) -> bool:
         """Whether its limit on processes lets a cell start beside those that there are."""

@@ -149,6 +149,14 @@ def read_usage(folders: Iterable[tuple[str, int]]) -> Usage:
     return Usage(**found)  # type: ignore[arg-type]
 
 
+def read_processor_time(folders: Iterable[tuple[str, int]]) -> float | None:
+    """Seconds of processor time, as in :func:`read_usage`; ``None`` where nothing counts it."""
+    for folder, version in folders:
+        for _, value in read({"": USAGE[version]["cpu_seconds"]}, _opener(folder)):
+            return value
+    return None
+
+
 def read_counters(folders: Iterable[tuple[str, int]]) -> Counters:
     """As :func:`read_usage`."""
     found: dict[str, float | int] = {}

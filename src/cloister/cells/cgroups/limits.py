@@ -7,7 +7,7 @@ version 1 in Documentation/admin-guide/cgroup-v1/.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from cloister.model.limits import IoBound, Limits
+from cloister.model.limits import CpuBackground, IoBound, Limits
 
 PERIOD = 100_000
 """Microseconds in which a bound on processors is counted: the kernel's own choice."""
@@ -40,6 +40,12 @@ class Write:
 
 
 Writes = tuple[Write, ...]
+
+BACKGROUND: Writes = (Write("cpu.idle", "1"),)
+"""Of both versions, since Linux 5.15. Its own weight is out of force meanwhile, and cannot be
+written (sched_group_set_shares() in kernel/sched/fair.c)."""
+FOREGROUND: Writes = (Write("cpu.idle", "0"),)
+"""The weight is the default then, where it was 1 before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +85,8 @@ def demands(limits: Limits, machine: Machine, device: Callable[[str], str]) -> t
         found.append(_cpu_weight(limits.cpu_weight))
     if limits.cpu_max is not None:
         found.append(_cpu_max(limits.cpu_max))
+    if limits.cpu_background is CpuBackground.ALWAYS:
+        found.append(Demand("cpu-background", "always", "cpu", BACKGROUND, BACKGROUND))
     if limits.cpus is not None:
         text = format_processors(limits.cpus)
         write = Write("cpuset.cpus", text)
@@ -199,6 +207,7 @@ _CLEARED: dict[str, dict[int, Writes]] = {
         1: (Write("memory.memsw.limit_in_bytes", str(_NO_BOUND)),),
     },
     "cpu-weight": {2: (Write("cpu.weight", "100"),), 1: (Write("cpu.shares", str(_SHARES)),)},
+    "cpu-background": {2: FOREGROUND, 1: FOREGROUND},
     "cpu-max": {
         2: (Write("cpu.max", f"max {PERIOD}"),),
         1: (Write("cpu.cfs_quota_us", "-1"),),

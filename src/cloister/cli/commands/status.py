@@ -168,7 +168,9 @@ def _print_resources(apps: "tuple[AppStatus, ...]") -> None:
         met = _limits_met(app.resources.counters)
         if met:
             click.echo(f"{app.name}: {met}")
-        if missing or met:
+        if app.resources.gives_way:
+            click.echo(f"{app.name}: gives way: it uses more than its share of busy processors")
+        if missing or met or app.resources.gives_way:
             click.echo()
 
 

@@ -348,6 +348,8 @@ def _more(app: AppStatus, now: float) -> str:
             (f"limit {one.name}", one.value + ("" if one.in_force else " (not in force)"))
             for one in app.resources.limits
         ]
+        if app.resources.gives_way:
+            facts.append(("processors", "gives way: it uses more than its share of busy ones"))
     last = ""
     if app.failure is not None:
         facts.append(("last failure", f"{app.failure.message}, {_ago(now - app.failure.time)} ago"))

@@ -11,7 +11,7 @@ from cloister.cells.cgroups.limits import (
     format_processors,
     format_size,
 )
-from cloister.model.limits import IoBound, Limits
+from cloister.model.limits import CpuBackground, IoBound, Limits
 
 MACHINE = Machine(memory=8 << 30)
 
@@ -56,6 +56,12 @@ def test_all_applications_leave_something_to_the_system() -> None:
             {"memory.memsw.limit_in_bytes": "1052672"},
         ),
         (Limits(cpu_weight=50), "cpu-weight", {"cpu.weight": "50"}, {"cpu.shares": "512"}),
+        (
+            Limits(cpu_background=CpuBackground.ALWAYS),
+            "cpu-background",
+            {"cpu.idle": "1"},
+            {"cpu.idle": "1"},
+        ),
         (Limits(cpu_weight=1), "cpu-weight", {"cpu.weight": "1"}, {"cpu.shares": "10"}),
         (
             Limits(cpu_max=1.5),
@@ -91,7 +97,7 @@ def test_each_limit_in_both_versions(
 
 
 def test_whatever_can_be_set_alone_can_be_taken_away() -> None:
-    for name in ("memory-high", "swap", "cpu-weight", "cpu-max", "io-weight"):
+    for name in ("memory-high", "swap", "cpu-weight", "cpu-max", "cpu-background", "io-weight"):
         assert cleared(name)[2]
     # These have another value at once, never none; a disk's bound ends with its group.
     for name in ("memory", "pids", "io-max"):
