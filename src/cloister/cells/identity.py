@@ -1,17 +1,15 @@
 """Which ids of the host an application runs under."""
 
 import contextlib
-import fcntl
 import grp
-import json
 import os
 import pwd
-import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from cloister.cells.leftovers import find, find_running
+from cloister.cells.stored import StoredFile
 from cloister.model.errors import CloisterError
 from cloister.model.isolation import HostIdentity, IdRange
 
@@ -53,7 +51,11 @@ class IdentityStore:
 
     def __init__(self, path: str, ids: IdRange, *, rootless: bool | None = None) -> None:
         """``path`` is a file, made with its folder when the first id is given."""
-        self._path = Path(path)
+        self._file = StoredFile(
+            path,
+            "store of identities",
+            "restore it, or remove it while nothing runs: every application gets new ids",
+        )
         self._ids = ids
         self._rootless = os.geteuid() != 0 if rootless is None else rootless
 
@@ -177,71 +179,21 @@ class IdentityStore:
     @contextlib.contextmanager
     def _locked(self) -> Iterator[dict[str, int]]:
         """The stored identities, which no other process changes meanwhile."""
-        try:
-            self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-            lock = os.open(
-                self._path.with_name(self._path.name + ".lock"),
-                os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW,
-                0o600,
-            )
-        except OSError as error:
-            raise self._unusable("cannot be locked", error) from error
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with self._file.locked():
             yield self._read()
-        finally:
-            os.close(lock)
 
     def _read(self) -> dict[str, int]:
-        try:
-            text = self._path.read_text(encoding="utf-8")
-        except FileNotFoundError:
-            return {}
-        except (OSError, UnicodeDecodeError) as error:
-            raise self._unusable("cannot be read", error) from error
-        try:
-            stored = json.loads(text)
-        except ValueError as error:
-            raise self._unusable("is damaged", error) from error
         identities: dict[str, int] = {}
-        for name, number in stored.items() if isinstance(stored, dict) else [("", None)]:
+        for name, number in self._file.read().items():
             if type(number) is not int or number <= 0 or number in identities.values():
-                raise self._unusable("is damaged", f"{name!r} has no id of its own")
+                raise self._file.unusable("is damaged", f"{name!r} has no id of its own")
             identities[name] = number
         # After a change of the range every application outside it gets new ids.
         inside = range(self._ids.first + 1, self._ids.last + 1)
         return {name: number for name, number in identities.items() if number in inside}
 
     def _write(self, identities: dict[str, int]) -> None:
-        """Replaces the file atomically; a crash leaves the old one or the new one."""
-        folder = self._path.parent
-        temporary: str | None = None
-        try:
-            descriptor, temporary = tempfile.mkstemp(prefix=f".{self._path.name}.", dir=folder)
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                json.dump(identities, file, indent=1, sort_keys=True)
-                file.write("\n")
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).replace(self._path)
-            temporary = None
-            directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                os.fsync(directory)
-            finally:
-                os.close(directory)
-        except OSError as error:
-            raise self._unusable("cannot be written", error) from error
-        finally:
-            if temporary is not None:
-                Path(temporary).unlink(missing_ok=True)
-
-    def _unusable(self, what: str, reason: Exception | str) -> CloisterError:
-        return CloisterError(
-            f"the store of identities {self._path} {what}",
-            why=str(reason),
-            hint="restore it, or remove it while nothing runs: every application gets new ids",
-        )
+        self._file.write(identities)
 
 
 def _identity(number: int) -> HostIdentity:
