@@ -14,6 +14,7 @@ import pytest
 from cloister import wire
 from cloister.apps import holder
 from cloister.cells import spec
+from cloister.cells.quotas import messages as disk
 from cloister.door import messages
 
 FOLDER = Path(__file__).parent
@@ -26,6 +27,8 @@ KINDS: dict[str, Any] = {
     "cell/effect": spec.Effect,
     "cell/failure": spec.Failure,
     "cell/operation": spec.Operation,
+    "disk/order": disk.DiskOrder,
+    "disk/answer": disk.Answer,
     "holder/order": holder.Order,
     "holder/answer": holder.Answer,
 }
@@ -108,7 +111,7 @@ def test_every_object_refuses_one_field_more_and_one_less(file: Path) -> None:
     assert not refuses(kind, value)
 
 
-@pytest.mark.parametrize("module", [messages, spec], ids=["door", "cell"])
+@pytest.mark.parametrize("module", [messages, spec, disk], ids=["door", "cell", "disk"])
 def test_every_class_and_every_variant_has_a_golden_message(module: types.ModuleType) -> None:
     seen: list[object] = []
     for file in FILES:

@@ -8,10 +8,12 @@ Make one sandbox from one specification, run the application in it, stay as its 
 
 Usage: cloister-cell run --spec-fd N [--status-fd N] [--lifeline-fd N] [--die-with-parent]
        cloister-cell explain --spec-fd N [--json]
+       cloister-cell disk --order-fd N
        cloister-cell --help | --version
 
   run      make the cell, run the application, end as it ended
   explain  print what `run` would do, in order, and do nothing
+  disk     obey an order of project quotas, and print what came of each action as JSON
 
   --spec-fd N        read the specification, one JSON object, from this descriptor
   --status-fd N      write a failure there, as one JSON object; end of file without one means
@@ -19,7 +21,9 @@ Usage: cloister-cell run --spec-fd N [--status-fd N] [--lifeline-fd N] [--die-wi
   --lifeline-fd N    the reading end of a pipe: end when nobody has its writing end any more
   --die-with-parent  end when the process that started this one ends
   --json             one JSON object for each operation
+  --order-fd N       read the order, one JSON object, from this descriptor
 
+Exit status of `disk`: 125 where an action failed; the last answer says why.
 Exit status of `run`: the application's own; if it was killed by a signal, the same signal.
 125: the cell could not be made. 126: the program could not be executed. 127: it was not
 found. 2: wrong usage.
@@ -45,6 +49,11 @@ pub enum Arguments {
         spec: i32,
         /// As JSON.
         json: bool,
+    },
+    /// Obey an order of project quotas.
+    Disk {
+        /// Where the order is read from.
+        order: i32,
     },
     /// Print the help.
     Help,
@@ -80,6 +89,9 @@ impl Arguments {
         if verb == "--version" || verb == "-V" {
             return Ok(Self::Version);
         }
+        if verb == "disk" {
+            return disk(words);
+        }
         if verb != "run" && verb != "explain" {
             return Err(format!("there is no command {verb:?}"));
         }
@@ -109,6 +121,19 @@ impl Arguments {
             die_with_parent,
         })
     }
+}
+
+fn disk(mut words: impl Iterator<Item = String>) -> Result<Arguments, String> {
+    let mut order = None;
+    while let Some(option) = words.next() {
+        match option.as_str() {
+            "--help" | "-h" => return Ok(Arguments::Help),
+            "--order-fd" => order = Some(number(&option, words.next())?),
+            _ => return Err(format!("disk has no option {option:?}")),
+        }
+    }
+    let order = order.ok_or("disk needs --order-fd")?;
+    Ok(Arguments::Disk { order })
 }
 
 fn number(option: &str, value: Option<String>) -> Result<i32, String> {

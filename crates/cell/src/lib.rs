@@ -38,6 +38,7 @@ pub mod arguments;
 pub mod confine;
 mod construction;
 mod description;
+pub mod disk;
 mod egress;
 mod execute;
 pub mod explain;
@@ -68,6 +69,7 @@ pub fn main() -> ExitCode {
             lifeline,
             die_with_parent,
         }) => run(spec, status, lifeline, die_with_parent),
+        Ok(Arguments::Disk { order }) => bound_disks(order),
         Err(what) => {
             eprintln!("cloister-cell: {what}\nnext: see cloister-cell --help");
             ExitCode::from(USAGE)
@@ -125,6 +127,27 @@ fn print_plan(spec: i32, json: bool) -> ExitCode {
         print(&explain::json(&plan))
     } else {
         print(&explain::text(&spec.name, &plan, caller))
+    }
+}
+
+/// Exits with 125 where something did not work; the last answer says what.
+fn bound_disks(number: i32) -> ExitCode {
+    let order = match take_inherited(number) {
+        Ok(descriptor) => disk::read(descriptor),
+        Err(error) => Err(format!("--order-fd: {error}")),
+    };
+    let order = match order {
+        Ok(order) => order,
+        Err(what) => {
+            eprintln!("cloister-cell: {what}");
+            return ExitCode::from(USAGE);
+        }
+    };
+    // Nobody is left to do anything for.
+    let _ = set_parent_process_death_signal(Some(Signal::KILL));
+    match disk::obey(&order, &mut std::io::stdout().lock()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) | Err(_) => code(CELL_FAILED),
     }
 }
 

@@ -33,7 +33,15 @@ fn the_verbs() {
             json: true
         })
     );
-    for line in ["--help", "-h", "help", "run --help", "explain -h"] {
+    assert_eq!(parse("disk --order-fd 3"), Ok(Arguments::Disk { order: 3 }));
+    for line in [
+        "--help",
+        "-h",
+        "help",
+        "run --help",
+        "explain -h",
+        "disk -h",
+    ] {
         assert_eq!(parse(line), Ok(Arguments::Help), "{line}");
     }
     for line in ["--version", "-V"] {
@@ -52,6 +60,8 @@ fn what_is_wrong_is_named() {
         ("run --spec-fd 3 --json", "--json"),
         ("explain --spec-fd 3 --status-fd 4", "--status-fd"),
         ("run --spec-fd 3 extra", "extra"),
+        ("disk", "needs --order-fd"),
+        ("disk --spec-fd 3", "--spec-fd"),
     ] {
         let error = parse(line).expect_err(line);
         assert!(error.contains(expected), "{line}: {error}");

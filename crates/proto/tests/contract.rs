@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
-use cloister_proto::messages::{cell, door, holder};
+use cloister_proto::messages::{cell, disk, door, holder};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
@@ -20,7 +20,7 @@ struct Golden {
 fn goldens() -> Vec<Golden> {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/contract");
     let mut found = Vec::new();
-    for folder in ["cell", "door", "holder"] {
+    for folder in ["cell", "disk", "door", "holder"] {
         for entry in fs::read_dir(root.join(folder)).unwrap() {
             let path = entry.unwrap().path();
             let name = path.file_name().unwrap().to_str().unwrap();
@@ -48,6 +48,8 @@ fn round_trip(name: &str, value: &Value) -> Result<Value, serde_json::Error> {
         "cell/spec" => as_type::<cell::Spec>(value),
         "cell/effect" => as_type::<cell::Effect>(value),
         "cell/failure" => as_type::<cell::Failure>(value),
+        "disk/order" => as_type::<disk::DiskOrder>(value),
+        "disk/answer" => as_type::<disk::Answer>(value),
         "holder/order" => as_type::<holder::Order>(value),
         "holder/answer" => as_type::<holder::Answer>(value),
         "cell/operation" => as_type::<cell::Operation>(value),
@@ -179,6 +181,18 @@ fn every_variant_has_a_golden_message() {
     assert_eq!(
         variants::<holder::Answer>(r#type.clone()),
         used("holder/answer", "type")
+    );
+    assert_eq!(
+        variants::<disk::Action>(json!({"action": "none-such"})),
+        used("disk/order", "action")
+    );
+    assert_eq!(
+        variants::<disk::Answer>(json!({"answer": "none-such"})),
+        used("disk/answer", "answer")
+    );
+    assert_eq!(
+        variants::<disk::Kind>(name.clone()),
+        used("disk/answer", "kind")
     );
     assert_eq!(variants::<door::Reply>(r#type), used("door/reply", "type"));
     let mut kinds = variants::<door::Route>(kind.clone());

@@ -18,6 +18,7 @@ pub mod landlock;
 pub mod mount;
 pub mod network;
 pub mod process;
+pub mod quota;
 pub mod seccomp;
 pub mod signals;
 pub mod sockets;
