@@ -34,7 +34,7 @@ test-mac: install ## Run the door under SELinux and AppArmor, enforcing, in emul
 test-cgroup2: install ## Run the limits under control groups of version 2, in an emulated machine
 	@scripts/test-cgroup2
 
-test-machine: install ## Run what only other kernels can show (vsock, AppArmor, SELinux), emulated
+test-machine: install ## Run what only other kernels can show (vsock, AppArmor, SELinux, quotas), emulated
 	@scripts/test-machine
 
 check-aarch64: ## Compile everything for aarch64, with clippy, without linking

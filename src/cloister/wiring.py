@@ -25,6 +25,8 @@ from cloister.apps.service_manager import ServiceManager
 from cloister.apps.supervisor import Supervisor
 from cloister.cells.cgroups.groups import ControlGroups, control_groups
 from cloister.cells.identity import Freed, IdentityStore
+from cloister.cells.quotas.bounds import DiskBounds
+from cloister.cells.quotas.projects import ProjectStore
 from cloister.cells.users import app_identity, named_identity
 from cloister.config.accepted import AcceptedStore
 from cloister.control.api import application
@@ -97,6 +99,7 @@ async def run(start: Start, sink: Sink) -> None:
             retain=identities.retain,
             groups=groups,
             kept=kept,
+            disks=DiskBounds(ProjectStore(snapshot.paths.projects, snapshot.ids)),
         )
         gateway = await premises.bind(partial(_gateway, snapshot, door, supervisor, sink, kept))
         stack.callback(premises.give_up, gateway)

@@ -172,7 +172,11 @@ class AppProgram:
         while self.left:
             left = self.left.pop(0)
             if left.process.returncode is None:
+                # Its bound is the kernel's, and holds whoever looks after it.
+                with contextlib.suppress(CloisterError):
+                    await self._resources.bound_disks(self.app)
                 return self._adopt(left, number)
+        await self._resources.bound_disks(self.app)
         with self._credentials() as credentials, contextlib.ExitStack() as stack:
             # Before the process is made: a quick one speaks before its launch is over.
             ear = _Ear(self, self._notify_socket(number))

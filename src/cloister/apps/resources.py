@@ -1,13 +1,18 @@
-"""What the applications may use of the machine: their control groups, and news of these."""
+"""What the applications may use of the machine: their control groups, news of these, and what
+they may have on disks."""
+
+from collections.abc import Iterable
 
 from cloister.apps.giving_way import Attention
 from cloister.apps.logs import Level, LogEvent, Sink
 from cloister.apps.status import ResourceStatus
-from cloister.cells.cgroups.app_group import AppGroup
+from cloister.cells.cgroups.app_group import AppGroup, LimitStatus
 from cloister.cells.cgroups.counters import Counters
 from cloister.cells.cgroups.groups import ControlGroups
 from cloister.cells.cgroups.watch import Watcher
+from cloister.cells.quotas.bounds import DiskBounds, DiskUsage
 from cloister.model.app import App
+from cloister.model.errors import CloisterError
 
 
 class Resources:
@@ -16,8 +21,13 @@ class Resources:
     Lives on one event loop. The groups stay the caller's; :meth:`close` ends the watching.
     """
 
-    def __init__(self, groups: ControlGroups, sink: Sink) -> None:
+    def __init__(self, groups: ControlGroups, sink: Sink, disks: DiskBounds | None = None) -> None:
+        """Without ``disks`` nothing bounds what is there."""
         self._groups = groups
+        self._disks = disks
+        self._disk_usage: dict[str, tuple[DiskUsage, ...]] = {}
+        self._told: dict[str, tuple[LimitStatus, ...]] = {}
+        """What was said last of each application's bounds on disks."""
         self._sink = sink
         self._watcher: Watcher | None = None
         self._attention: Attention | None = None
@@ -42,6 +52,46 @@ class Resources:
                     self._say(app.name, message, Level.INFO if one.default else Level.WARNING)
         return group
 
+    async def bound_disks(self, app: App) -> None:
+        """Has what an application may have on disks in force. Raises as
+        :meth:`DiskBounds.enforce`, and waits as that does."""
+        if self._disks is None:
+            return
+        found = await self._disks.enforce(app)
+        if found == self._told.get(app.name, ()):
+            return
+        self._told[app.name] = found
+        for one in found:
+            if not one.in_force and not one.default:
+                message = f"{one.name} {one.value} is not in force: {one.detail}"
+                self._say(app.name, message, Level.WARNING)
+
+    async def retain_disks(self, apps: Iterable[str]) -> None:
+        """Only these have something on disks from now on. Says what others have left there."""
+        if self._disks is None:
+            return
+        try:
+            lifted = await self._disks.retain(apps)
+        except CloisterError as error:
+            self._say("cloister", f"bounds on disks are as they were: {error}", Level.WARNING)
+            return
+        for one in lifted:
+            message = f"has no bound on disks any more: its project {one.project} is kept for it"
+            level = Level.INFO
+            if one.leftovers:
+                message += f", and still has {', '.join(one.leftovers)}"
+                level = Level.WARNING
+            self._say(one.name, message, level)
+
+    async def look_at_disks(self) -> None:
+        """What applications have on disks is in :meth:`status` as it is now."""
+        if self._disks is None:
+            return
+        try:
+            self._disk_usage = await self._disks.usage()
+        except CloisterError:
+            self._disk_usage = {}  # a disk that does not answer: nothing is known of it
+
     def release(self, name: str) -> None:
         """An application is configured no more: nothing of it runs on."""
         if self._watcher is not None:
@@ -61,7 +111,13 @@ class Resources:
         group = self._groups.get(name)
         if group is None:
             return None
-        return ResourceStatus(group.limits, group.usage(), group.counters(), group.gives_way)
+        return ResourceStatus(
+            (*group.limits, *(() if self._disks is None else self._disks.status(name))),
+            group.usage(),
+            group.counters(),
+            group.gives_way,
+            self._disk_usage.get(name, ()),
+        )
 
     def has_room(self, name: str) -> bool:
         """Whether one more process of an application could start beside those that there are."""

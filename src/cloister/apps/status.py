@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from cloister.cells.cgroups.app_group import LimitStatus
 from cloister.cells.cgroups.counters import Counters, Usage
+from cloister.cells.quotas.bounds import DiskUsage
 from cloister.door.messages import Histogram
 
 
@@ -51,6 +52,8 @@ class ResourceStatus:
     counters: Counters
     gives_way: bool = False
     """Whether it waits for the others: it uses more than its share of busy processors."""
+    disks: tuple[DiskUsage, ...] = ()
+    """On each file system where `disk` or `disk-files` bounds it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,7 @@ from cloister.apps.status import (
 )
 from cloister.apps.takeover import Takeover
 from cloister.cells.cgroups.groups import ControlGroups
+from cloister.cells.quotas.bounds import DiskBounds
 from cloister.door.messages import Statistics
 from cloister.model.app import App, Endpoint, SelfSignedTls
 from cloister.model.errors import CloisterError, DoorError
@@ -109,12 +110,13 @@ class Supervisor:
         retain: Callable[[Iterable[App]], None],
         groups: ControlGroups,
         kept: Kept | None = None,
+        disks: DiskBounds | None = None,
     ) -> None:
         """``identify`` gives the host ids of an application that comes later, or raises
         :class:`CloisterError`; ``retain`` is told who is left when one has gone. ``kept`` is
         where what a last supervisor has left is found, and what this one makes is kept for
-        the next one."""
-        self._resources = Resources(groups, sink)
+        the next one. ``disks`` bounds what applications have there."""
+        self._resources = Resources(groups, sink, disks)
         self._retain = retain
         self._kept = kept
         self._snapshot = snapshot
@@ -208,6 +210,7 @@ class Supervisor:
         where the door cannot be started.
         """
         self._door.start()
+        self._leave(self._resources.retain_disks([one.name for one in self._snapshot.apps]))
         for supervised in self._apps.values():
             self._takeover.take(supervised.program, supervised.service)
             supervised.service.start()
@@ -434,6 +437,7 @@ class Supervisor:
             self._sink.keep(supervised.app.name, None)
             self._resources.release(supervised.app.name)
             self._retain(one.app for one in self._apps.values())
+            await self._resources.retain_disks(list(self._apps))
 
     def _leave(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         """Something that goes on until it is done, and that a stop waits for."""
@@ -453,6 +457,7 @@ class Supervisor:
     async def status(self) -> DaemonStatus:
         """How everything is. The door has a second to give its counters."""
         statistics = await self._statistics()
+        await self._resources.look_at_disks()
         traffic = reporting.traffic_by_app(self._apps, statistics)
         return DaemonStatus(
             version=cloister.__version__,
@@ -476,6 +481,7 @@ class Supervisor:
         """How one application is, without a look at the others: of hundreds that takes a second.
         Waits for the door as :meth:`status`. Raises :class:`UnknownAppError`."""
         statistics = await self._statistics()
+        await self._resources.look_at_disks()
         traffic = reporting.traffic_by_app(self._apps, statistics).get(name)
         return reporting.app_status(self._supervised(name), traffic, self._resources)
 

@@ -81,7 +81,7 @@ def disk_traffic(subject: Subject) -> tuple[str, float] | None:
     Question.EXHAUSTION,
     3,
     "a full disk stops whoever writes to it",
-    app="leave `writable` binds out; /tmp in the cell has a size",
+    app="leave `writable` binds out, or set `disk` in its `limits`; /tmp in the cell has a size",
     unit="ProtectSystem=strict with a StateDirectory= on a disk of its own",
 )
 def disk_space(subject: Subject) -> tuple[str, float] | None:

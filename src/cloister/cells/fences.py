@@ -14,11 +14,14 @@ LOCKED_MEMORY = 8 * 1024 * 1024
 itself may have less."""
 
 
-def build_fences(fences: Fences, egress: Iterable[int] = ()) -> spec.Fences:
+def build_fences(
+    fences: Fences, egress: Iterable[int] = (), *, keeps_projects: bool = False
+) -> spec.Fences:
     """The part of the specification that ``fences`` ask for. ``egress`` are the ports of ways
-    out, which may be connected to in any case."""
+    out, which may be connected to in any case; ``keeps_projects`` says whether files have to
+    stay in their project."""
     return spec.Fences(
-        system_calls=system_calls(fences),
+        system_calls=system_calls(fences, keeps_projects=keeps_projects),
         landlock=_landlock(fences, egress),
         limits=_limits(fences),
         proc=fences.proc,

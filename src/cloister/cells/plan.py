@@ -31,6 +31,7 @@ from cloister.cells.spec import (
 )
 from cloister.model import isolation as model
 from cloister.model.app import App, CommandProgram, Credential, Endpoint
+from cloister.model.disk import keeps_projects
 from cloister.model.errors import CloisterError
 from cloister.model.isolation import HostIdentity
 
@@ -167,7 +168,11 @@ def build_cell(
                 no_core_dumps=not app.fences.core_dumps,
                 close_descriptors=True,
             ),
-            fences=build_fences(app.fences, (one.port for one in app.egress)),
+            fences=build_fences(
+                app.fences,
+                (one.port for one in app.egress),
+                keeps_projects=keeps_projects(app),
+            ),
         )
     except BaseException:
         for descriptor in opened:

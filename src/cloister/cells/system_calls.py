@@ -8,6 +8,7 @@ fences are two faults to find.
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import cache
 
 from cloister.cells.spec import Condition, ConditionalCall, Differs, Equal, SystemCalls
@@ -123,6 +124,10 @@ _NETWORK = (
     _when("socket", _is(0, _NETLINK), _is(2, _ROUTE)),
 )
 
+_IN_ITS_PROJECT = (Differs(1, 0x401C_5820), Differs(1, 0x4008_6602))
+"""ioctl(2) without FS_IOC_FSSETXATTR, which sets a file's project, and FS_IOC_SETFLAGS, by which
+a folder no longer hands its own on."""
+
 _NO_CODE_IN_MEMORY = (
     # Memory is written to or executed, never both, and what was written to is not made
     # executable: no code but that of files.
@@ -152,13 +157,21 @@ def _profile(profile: FilterProfile) -> tuple[frozenset[str], tuple[ConditionalC
     return allowed, (*_ALWAYS, *_NETWORK)
 
 
-def system_calls(fences: Fences) -> SystemCalls | None:
-    """The filter that ``fences`` ask for; ``None`` for no filter at all."""
+def system_calls(fences: Fences, *, keeps_projects: bool = False) -> SystemCalls | None:
+    """The filter that ``fences`` ask for; ``None`` for no filter at all. ``keeps_projects``
+    says whether files have to stay in their project (:mod:`cloister.model.disk`)."""
     if fences.profile is FilterProfile.NONE:
         return None
     allowed, conditional = _profile(fences.profile)
     added = frozenset(call for name in fences.allow for call in expand(name))
     allowed |= added
+    if keeps_projects:
+        conditional = tuple(
+            replace(one, conditions=(*one.conditions, *_IN_ITS_PROJECT))
+            if one.name == "ioctl"
+            else one
+            for one in conditional
+        )
     return SystemCalls(
         profile=_title(fences),
         allowed=tuple(sorted(allowed)),

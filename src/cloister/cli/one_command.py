@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 from cloister.cli.cell_options import NAME, CellOptions
 from cloister.model.app import App, CommandProgram
-from cloister.model.isolation import HostIdentity
-from cloister.model.snapshot import DEFAULT_IDS, SYSTEM_FILE, default_paths
+from cloister.model.isolation import HostIdentity, IdRange
+from cloister.model.snapshot import DEFAULT_IDS, SYSTEM_FILE, Paths, default_paths
 
 if TYPE_CHECKING:
     from cloister.cells.cgroups.app_group import AppGroup
     from cloister.cells.identity import IdentityStore
     from cloister.cells.plan import CellPlan
+    from cloister.cells.quotas.projects import ProjectStore
     from cloister.cells.spec import Stdin
 
 
@@ -87,6 +88,19 @@ def store(config: str | None = None) -> "IdentityStore":
     """
     from cloister.cells.identity import IdentityStore
 
+    paths, ids = _places(config)
+    return IdentityStore(paths.identities, ids)
+
+
+def projects(config: str | None = None) -> "ProjectStore":
+    """The projects of the same supervisor."""
+    from cloister.cells.quotas.projects import ProjectStore
+
+    paths, ids = _places(config)
+    return ProjectStore(paths.projects, ids)
+
+
+def _places(config: str | None) -> tuple[Paths, IdRange]:
     # An ordinary user has no ids to give: nothing has to be read.
     if os.geteuid() == 0:
         if config is None and os.path.exists(SYSTEM_FILE):  # noqa: PTH110 - a text
@@ -95,8 +109,8 @@ def store(config: str | None = None) -> "IdentityStore":
             from cloister.config.load import load
 
             snapshot = load(config, check_files=False)
-            return IdentityStore(snapshot.paths.identities, snapshot.ids)
-    return IdentityStore(default_paths(os.getuid(), os.environ).identities, DEFAULT_IDS)
+            return snapshot.paths, snapshot.ids
+    return default_paths(os.getuid(), os.environ), DEFAULT_IDS
 
 
 def _locate(wanted: OneCommand, directory: str) -> tuple[str, ...]:

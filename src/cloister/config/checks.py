@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 
-from cloister.config import egress, isolation_checks, lifecycle_checks
+from cloister.config import disk_checks, egress, isolation_checks, lifecycle_checks
 from cloister.config.checks_metrics import check_metrics
 from cloister.config.lines import KeyPath
 from cloister.config.problems import Code
@@ -44,6 +44,7 @@ def check(snapshot: Snapshot, checked: Checked, report: Report, *, home: str | N
         _reachable(snapshot, checked, report)
     _ids(snapshot, report)
     check_metrics(snapshot, checked, report)
+    disk_checks.check(snapshot, report)
     for app in snapshot.apps:
         lifecycle_checks.check(app, checked.file.apps[app.name], report)
         if app.isolation.rootfs is None:

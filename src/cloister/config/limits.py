@@ -2,14 +2,13 @@
 
 import os.path
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Callable, Sequence
+from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
 from cloister.config import forms
-from cloister.config.forms import Form, Refused, Table, setting
+from cloister.config.forms import Form, Table, setting
 from cloister.model.errors import UsageError
 from cloister.model.limits import CpuBackground, IoBound, Limits
 
@@ -20,15 +19,8 @@ MAX_PIDS = 4_194_304
 LEAST_SHARE = 0.01
 """cpu.max: 1 ms of a period of 100 ms is the least that the kernel takes."""
 MAX_OPERATIONS = 2**31 - 1
+MAX_FILES = 2**32 - 1
 
-_DISK = Refused(
-    "there is no limit on what an application may have on a disk",
-    "only project quotas could keep it, which few file systems are mounted with: what cannot be "
-    "kept for certain is not promised",
-    "its /tmp is memory of the size `tmp-size`, and no other place can be written to unless a "
-    "bind is `writable`: bind a file system of its own there, or use `isolation.tmpfs` with a "
-    "size; `fences.file-size` bounds each file",
-)
 _NONE = "no bound"
 _BackgroundWord = Annotated[
     Literal["auto", "always", "never"], Form("word", lambda word: f'"{word}"')
@@ -75,10 +67,6 @@ class AppLimitsTable(Table):
     `required` says otherwise. The defaults are set where the host can give them;
     `cloister explain` and `cloister status` show what is in force.
     """
-
-    refused: ClassVar[Mapping[str, Refused]] = MappingProxyType(
-        dict.fromkeys(("disk", "disk-max", "storage"), _DISK)
-    )
 
     memory: forms.Size | None = setting(
         "Memory, the page cache of its files and its /tmp included. Beyond it the kernel kills "
@@ -151,6 +139,22 @@ class AppLimitsTable(Table):
         default=None,
         default_text="all",
     )
+    disk: forms.Size | None = setting(
+        "What it may have on disks, on each file system on which it has a folder that it can "
+        "write to: what is there when it starts counts. Beyond it writing fails (EDQUOT, ENOSPC "
+        "on XFS). It takes root, and ext4, XFS or f2fs with the mount option `prjquota`.",
+        example='"2G"',
+        default=None,
+        default_text=_NONE,
+    )
+    disk_files: _Number | None = setting(
+        "Files, folders and links that it may have there.",
+        example="10000",
+        default=None,
+        default_text="with `disk` one for each 16 KiB of it, at least 1024",
+        at_least=1,
+        at_most=MAX_FILES,
+    )
     required: forms.Flag = setting(
         "Whether the application is refused where the host cannot give what is set here. "
         "Otherwise it runs without, and `cloister status` says so.",
@@ -159,7 +163,7 @@ class AppLimitsTable(Table):
     )
 
 
-_TEXTS = frozenset({"memory", "memory-high", "swap", "cpus"})
+_TEXTS = frozenset({"memory", "memory-high", "swap", "cpus", "disk"})
 
 
 def read(settings: Sequence[str]) -> Limits:
@@ -206,5 +210,7 @@ def resolve(table: AppLimitsTable, absolute: Callable[[str], str]) -> Limits:
         ),
         pids=table.pids,
         cpus=table.cpus,
+        disk=table.disk,
+        disk_files=table.disk_files,
         required=table.required,
     )

@@ -51,6 +51,10 @@ class Limits:
     """Processes and threads at once."""
     cpus: tuple[int, ...] | None = None
     """The processors that it may run on, ascending."""
+    disk: int | None = None
+    """Bytes that it may have on each file system of a disk that it can write to."""
+    disk_files: int | None = None
+    """Files, folders and links that it may have there."""
     required: bool = True
     """Whether an application is refused where the host cannot give what is set here."""
 

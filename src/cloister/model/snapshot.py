@@ -71,6 +71,11 @@ class Paths:
         return f"{self.state}/identities.json"
 
     @property
+    def projects(self) -> str:
+        """Which projects of quotas were given to whom."""
+        return f"{self.state}/projects.json"
+
+    @property
     def accepted(self) -> str:
         """The folder with the last accepted configuration."""
         return f"{self.state}/configuration"

@@ -1,8 +1,8 @@
 """The supervisor's and the door's own metrics, from what the supervisor knows of itself.
 
 Names and units follow Prometheus' conventions: base units, ``_total`` for what only grows.
-The values of labels are names of the configuration, addresses that it listens on, and words
-of Cloister's own: nothing that a client or an application could make more of.
+The values of labels are names and paths of the configuration, addresses that it listens on, and
+words of Cloister's own: nothing that a client or an application could make more of.
 """
 
 from collections.abc import Iterable, Iterator
@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from cloister.apps.machine import State
 from cloister.apps.status import AppStatus, DaemonStatus, DoorStatus, ListenerStatus
 from cloister.cells.cgroups.counters import Counters, Usage
+from cloister.cells.quotas.bounds import DiskUsage
 from cloister.door.messages import Histogram, Outcome
 from cloister.observe.exposition import (
     Family,
@@ -173,6 +174,7 @@ def _apps(apps: tuple[AppStatus, ...]) -> Iterator[Family]:
         "processors.",
         ((names, int(one.gives_way)) for names, one in resources),
     )
+    yield from _stored([(names, disk) for names, one in resources for disk in one.disks])
 
 
 def _usage(found: list[tuple[Labels, Usage]]) -> Iterator[Family]:
@@ -200,6 +202,30 @@ def _usage(found: list[tuple[Labels, Usage]]) -> Iterator[Family]:
         "cloister_app_tasks",
         "Processes and threads of the application.",
         _sampled((names, one.tasks) for names, one in found),
+    )
+
+
+def _stored(found: list[tuple[Labels, DiskUsage]]) -> Iterator[Family]:
+    placed = [((*names, ("place", disk.place)), disk) for names, disk in found]
+    yield gauge(
+        "cloister_app_stored_bytes",
+        "What the application has on a disk where it has a limit.",
+        ((names, disk.bytes) for names, disk in placed),
+    )
+    yield gauge(
+        "cloister_app_stored_bytes_limit",
+        "What it may have there.",
+        ((names, disk.bytes_limit) for names, disk in placed if disk.bytes_limit),
+    )
+    yield gauge(
+        "cloister_app_stored_files",
+        "Files, folders and links that the application has on a disk where it has a limit.",
+        ((names, disk.files) for names, disk in placed),
+    )
+    yield gauge(
+        "cloister_app_stored_files_limit",
+        "How many it may have there.",
+        ((names, disk.files_limit) for names, disk in placed if disk.files_limit),
     )
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from tests.conftest import Golden
 
-from cloister.cells.spec import Equal, SystemCalls
+from cloister.cells.spec import Differs, Equal, SystemCalls
 from cloister.cells.system_calls import describe, system_calls
 from cloister.model.fences import Fences, FilterProfile
 from cloister.model.system_calls import ADDITIONS, NAMES
@@ -78,3 +78,20 @@ def test_what_is_asked_for_is_allowed_whatever_the_arguments(name: str) -> None:
 
 def test_no_filter_at_all() -> None:
     assert system_calls(Fences(profile=FilterProfile.NONE)) is None
+
+
+@pytest.mark.parametrize("profile", [FilterProfile.DEFAULT, FilterProfile.STRICT])
+def test_files_stay_in_their_project_where_that_is_asked_for(profile: FilterProfile) -> None:
+    """By FS_IOC_FSSETXATTR and FS_IOC_SETFLAGS an owner would take them out (linux/fs.h)."""
+
+    def refused(*, keeps_projects: bool) -> set[int]:
+        calls = system_calls(Fences(profile=profile), keeps_projects=keeps_projects)
+        assert calls is not None
+        (ioctl,) = [call for call in calls.conditional if call.name == "ioctl"]
+        return {one.value for one in ioctl.conditions if isinstance(one, Differs)}
+
+    assert refused(keeps_projects=True) - refused(keeps_projects=False) == {0x401C5820, 0x40086602}
+    for name in ("file_setattr", "quotactl", "quotactl_fd"):
+        calls = system_calls(Fences(profile=profile))
+        assert calls is not None
+        assert name not in calls.allowed

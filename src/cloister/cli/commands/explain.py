@@ -1,10 +1,11 @@
 """``cloister explain``: how a cell is made, step by step."""
 
+import asyncio
 import contextlib
 import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from cloister.cells.cgroups.app_group import LimitStatus
     from cloister.cells.cgroups.planned import PlannedGroup
     from cloister.cells.plan import CellPlan
+    from cloister.cells.quotas.projects import ProjectStore
     from cloister.cells.spec import Identity, Operation, Spec
     from cloister.model.snapshot import Snapshot
 
@@ -145,8 +147,9 @@ def _explain_command(wanted: one_command.OneCommand) -> Explanation:
 
     identity = one_command.store().peek(cell_options.NAME + ".0")
     groups = PlannedGroup(discover(), wanted.cell.limits)
+    disks = _disks(wanted.app, one_command.projects)
     with contextlib.closing(one_command.build(wanted, identity, groups=groups)) as plan:
-        return _explanation(plan, groups, hosts=(), path=None, ready=None)
+        return _explanation(plan, groups, disks, hosts=(), path=None, ready=None)
 
 
 def _explain_app(snapshot: "Snapshot", app: App) -> Explanation:
@@ -154,6 +157,7 @@ def _explain_app(snapshot: "Snapshot", app: App) -> Explanation:
     from cloister.cells.cgroups.planned import PlannedGroup
     from cloister.cells.identity import IdentityStore
     from cloister.cells.plan import build_cell
+    from cloister.cells.quotas.projects import ProjectStore
     from cloister.cells.users import app_identity
 
     groups = PlannedGroup(discover(), app.limits)
@@ -175,7 +179,25 @@ def _explain_app(snapshot: "Snapshot", app: App) -> Explanation:
             egress=receiver if app.egress else None,
         )
         with contextlib.closing(plan):
-            return _explanation(plan, groups, hosts=app.hosts, path=path, ready=str(app.ready))
+            return _explanation(
+                plan,
+                groups,
+                _disks(app, lambda: ProjectStore(snapshot.paths.projects, snapshot.ids)),
+                hosts=app.hosts,
+                path=path,
+                ready=str(app.ready),
+            )
+
+
+def _disks(app: App, projects: Callable[[], "ProjectStore"]) -> tuple["LimitStatus", ...]:
+    """What would become of its bounds on disks."""
+    from cloister.model.disk import is_bounded
+
+    if not is_bounded(app):
+        return ()
+    from cloister.cells.quotas.bounds import DiskBounds
+
+    return asyncio.run(DiskBounds(projects()).plan(app))
 
 
 @contextlib.contextmanager
@@ -200,6 +222,7 @@ def _certificate(app: App) -> Iterator[tuple[Credential, ...]]:
 def _explanation(
     plan: "CellPlan",
     groups: "PlannedGroup | None" = None,
+    disks: "tuple[LimitStatus, ...]" = (),
     *,
     hosts: tuple[str, ...],
     path: str | None,
@@ -214,7 +237,7 @@ def _explanation(
         hosts=hosts,
         socket=path,
         ready=ready,
-        limits=() if groups is None else groups.limits,
+        limits=(*(() if groups is None else groups.limits), *disks),
         operations=tuple(operations(plan)),
         spec=plan.spec,
     )

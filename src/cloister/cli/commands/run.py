@@ -57,7 +57,7 @@ def command(command_line: tuple[str, ...], config: str | None, **given: Any) -> 
         passing_group(cell_options.NAME, bounds) as group,
     ):
         try:
-            status = asyncio.run(_run(wanted, identity, group))
+            status = asyncio.run(_run(wanted, config, identity, group))
         except CellError as error:
             if error.step != "execute":
                 raise
@@ -67,7 +67,25 @@ def command(command_line: tuple[str, ...], config: str | None, **given: Any) -> 
     return status if status >= 0 else 128 - status
 
 
-async def _run(wanted: one_command.OneCommand, identity: "HostIdentity", group: "AppGroup") -> int:
+async def _run(
+    wanted: one_command.OneCommand,
+    config: str | None,
+    identity: "HostIdentity",
+    group: "AppGroup",
+) -> int:
+    from cloister.model.disk import is_bounded
+
+    if not is_bounded(wanted.app):
+        return await _run_bounded(wanted, identity, group)
+    from cloister.cells.quotas.passing import passing_bound
+
+    async with passing_bound(wanted.app, one_command.projects(config)):
+        return await _run_bounded(wanted, identity, group)
+
+
+async def _run_bounded(
+    wanted: one_command.OneCommand, identity: "HostIdentity", group: "AppGroup"
+) -> int:
     from cloister.cells.launch import CellProcess
     from cloister.cells.spec import Stdin
 

@@ -12,6 +12,7 @@ from cloister.model.errors import CloisterError, DaemonUnreachableError
 if TYPE_CHECKING:
     from cloister.apps.status import AppStatus, DaemonStatus, ProtectionStatus
     from cloister.cells.cgroups.counters import Counters
+    from cloister.cells.quotas.bounds import DiskUsage
 
 
 @click.command()
@@ -170,8 +171,16 @@ def _print_resources(apps: "tuple[AppStatus, ...]") -> None:
             click.echo(f"{app.name}: {met}")
         if app.resources.gives_way:
             click.echo(f"{app.name}: gives way: it uses more than its share of busy processors")
-        if missing or met or app.resources.gives_way:
+        for disk in app.resources.disks:
+            click.echo(f"{app.name}: {_on_disk(disk)}")
+        if missing or met or app.resources.gives_way or app.resources.disks:
             click.echo()
+
+
+def _on_disk(disk: "DiskUsage") -> str:
+    bound = f" of {size(disk.bytes_limit)}" if disk.bytes_limit else ""
+    files = f" of {disk.files_limit}" if disk.files_limit else ""
+    return f"{size(disk.bytes)}{bound} and {disk.files}{files} files on the disk of {disk.place}"
 
 
 def _resources_row(app: "AppStatus") -> tuple[object, ...]:

@@ -1,0 +1,51 @@
+"""What has to hold for bounds on disks. No system calls."""
+
+from pathlib import PurePosixPath
+
+from cloister.config.problems import Code
+from cloister.config.surroundings import Report
+from cloister.model.app import App
+from cloister.model.disk import is_bounded, way_out, writable_places
+from cloister.model.snapshot import Snapshot
+
+
+def check(snapshot: Snapshot, report: Report) -> None:
+    """Reports bounds that an application could get around, and places of several."""
+    bounded = [app for app in snapshot.apps if is_bounded(app)]
+    for number, app in enumerate(bounded):
+        where = ("apps", app.name, "limits", _key(app))
+        out = way_out(app)
+        if out is not None:
+            report.add(
+                Code.CONFLICTING_KEYS,
+                f"`{_key(app)}` would not keep {app.name} from having more",
+                where,
+                why=out[0],
+                hint=out[1],
+            )
+        for other in bounded[:number]:
+            path = _shared(app, other)
+            if path is not None:
+                report.add(
+                    Code.CONFLICTING_KEYS,
+                    f"{app.name} and {other.name} can both write to {path}, and both have a "
+                    "limit on what is there",
+                    where,
+                    why="a file counts for one application only",
+                    hint="give each a folder of its own, or only one of them a limit",
+                )
+
+
+def _key(app: App) -> str:
+    return "disk" if app.limits.disk is not None else "disk-files"
+
+
+def _shared(app: App, other: App) -> str | None:
+    """A path that both can write to."""
+    for one in map(PurePosixPath, writable_places(app)):
+        for two in map(PurePosixPath, writable_places(other)):
+            if one.is_relative_to(two):
+                return str(one)
+            if two.is_relative_to(one):
+                return str(two)
+    return None
