@@ -21,6 +21,8 @@ from cloister.model.errors import CloisterError
 from cloister.observe import metrics
 
 MEGABYTE = 1 << 20
+PATIENCE = 240.0
+"""Seconds: an emulated machine takes many times longer for everything."""
 FILLER = """
 import errno, os
 def fill():
@@ -46,6 +48,7 @@ def up() -> Iterator[Up]:
         pytest.skip("needs root: only it may set quotas")
     with open_folder() as folder:
         running = Up(folder)
+        running.patience = running.ready_timeout = PATIENCE
         try:
             yield running
         finally:
@@ -87,10 +90,13 @@ def bounded(data: Path, name: str = "filler", limit: str = "8M", more: str = "")
 
 
 def usage(up: Up, name: str = "filler") -> DiskUsage:
-    resources = up.app(name).resources
-    assert resources is not None
-    (found,) = resources.disks
-    return found
+    def found() -> tuple[DiskUsage, ...]:
+        resources = up.app(name).resources
+        return () if resources is None else resources.disks
+
+    # Not known where the look takes longer than a status may.
+    (one,) = wait_until(found, what="what is used", seconds=PATIENCE, interval=0.1)
+    return one
 
 
 def test_it_fills_its_own_bound_and_is_told_of(up: Up, data: Path) -> None:
@@ -145,7 +151,12 @@ def test_it_follows_the_configuration(up: Up, data: Path) -> None:
     assert up.curl("filler.example", "/fill") == "EDQUOT"
     up.write({"filler": FILLER}, bounded(data, limit="16M", more="disk-files = 50\n"))
     up.apply()
-    wait_until(lambda: usage(up).bytes_limit == 16 * MEGABYTE, what="the new bound", seconds=60)
+    wait_until(
+        lambda: usage(up).bytes_limit == 16 * MEGABYTE,
+        what="the new bound",
+        seconds=PATIENCE,
+        interval=0.1,
+    )
     assert usage(up).files_limit == 50
     up.wait_ready()
     assert up.curl("filler.example", "/fill") == "EDQUOT"
@@ -160,7 +171,12 @@ def test_it_follows_the_configuration(up: Up, data: Path) -> None:
     assert look(data, project).usage.bytes_limit == 0
     up.write({"two": WSGI, "filler": FILLER}, bounded(data))
     up.apply()
-    wait_until(lambda: usage(up).bytes_limit == 8 * MEGABYTE, what="the old bound", seconds=60)
+    wait_until(
+        lambda: usage(up).bytes_limit == 8 * MEGABYTE,
+        what="the old bound",
+        seconds=PATIENCE,
+        interval=0.1,
+    )
     assert membership(data)[0] == project
 
 
@@ -205,7 +221,7 @@ def test_where_the_disk_keeps_no_bounds_it_does_not_start(up: Up, tmp_path: Path
             failure = up.app("filler").failure
             return failure is not None and "on disks cannot be put into force" in failure.message
 
-        wait_until(failed, what="the refusal", seconds=60)
+        wait_until(failed, what="the refusal", seconds=PATIENCE, interval=0.1)
         assert "quotas of projects are not on" in up.log_path.read_text()
         assert "prjquota" in up.log_path.read_text()
         assert up.curl("two.example") == "wsgi https /"

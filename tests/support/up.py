@@ -17,7 +17,7 @@ from typing import Any
 
 import psutil
 from tests.support.processes import command_line
-from tests.support.waiting import wait_until
+from tests.support.waiting import INTERVAL, wait_until
 
 from cloister.apps.status import AppStatus, DaemonStatus, DoorStatus
 from cloister.cells.cgroups.groups import control_groups
@@ -90,6 +90,10 @@ class Up:
         self.process: subprocess.Popen[bytes] | None = None
         self.python = sys.executable
         """Whose `cloister` is run."""
+        self.patience = 60.0
+        """Seconds until everything serves."""
+        self.ready_timeout = 20.0
+        """The applications' own, in seconds."""
         self.user: int | None = None
         """As whom, where that is not the tests' own user."""
         self._left: list[psutil.Process] = []
@@ -108,7 +112,7 @@ class Up:
             blocks.append(
                 f'[apps.{name}]\npython = "web:app"\ndirectory = "{directory}"\n'
                 f'hosts = ["{name}.example", "*.{name}.example"]\ntls = "self-signed"\n'
-                'ready-timeout = "20s"\nstop-timeout = "5s"'
+                f'ready-timeout = "{self.ready_timeout:g}s"\nstop-timeout = "5s"'
             )
         self.config.write_text("\n\n".join(blocks) + "\n" + extra)
 
@@ -141,7 +145,9 @@ class Up:
                 app.state == "ready" for app in status.apps if app.name in names or not names
             )
 
-        wait_until(ready, what="ready", seconds=60)
+        # What takes long is not made slower by being asked all the time.
+        interval = max(INTERVAL, self.patience / 1000 - 0.06)
+        wait_until(ready, what="ready", seconds=self.patience, interval=interval)
         return self.status()
 
     def status(self) -> DaemonStatus:
@@ -252,7 +258,14 @@ class Up:
         port = self.port
         resolve = f"{host}:{port}:127.0.0.1"
         url = f"https://{host}:{port}{path}"
-        command = ["curl", "--silent", "--show-error", "--max-time", "20", "--cacert"]
+        command = [
+            "curl",
+            "--silent",
+            "--show-error",
+            "--max-time",
+            f"{self.patience / 3:g}",
+            "--cacert",
+        ]
         return subprocess.run(
             [*command, self.authority, "--resolve", resolve, *arguments, url],
             check=check,

@@ -1,6 +1,7 @@
 """What the applications may use of the machine: their control groups, news of these, and what
 they may have on disks."""
 
+import asyncio
 from collections.abc import Iterable
 
 from cloister.apps.giving_way import Attention
@@ -14,6 +15,9 @@ from cloister.cells.quotas.bounds import DiskBounds, DiskUsage
 from cloister.model.app import App
 from cloister.model.errors import CloisterError
 
+_LOOKING = 2.0
+"""Seconds."""
+
 
 class Resources:
     """Gives each application its group, and says when one meets its limits.
@@ -26,6 +30,7 @@ class Resources:
         self._groups = groups
         self._disks = disks
         self._disk_usage: dict[str, tuple[DiskUsage, ...]] = {}
+        self._look: asyncio.Task[dict[str, tuple[DiskUsage, ...]]] | None = None
         self._told: dict[str, tuple[LimitStatus, ...]] = {}
         """What was said last of each application's bounds on disks."""
         self._sink = sink
@@ -84,13 +89,18 @@ class Resources:
             self._say(one.name, message, level)
 
     async def look_at_disks(self) -> None:
-        """What applications have on disks is in :meth:`status` as it is now."""
+        """What applications have on disks is in :meth:`status` as it is now. Waits at most two
+        seconds: of a disk that does not answer nothing is known."""
         if self._disks is None:
             return
-        try:
-            self._disk_usage = await self._disks.usage()
-        except CloisterError:
-            self._disk_usage = {}  # a disk that does not answer: nothing is known of it
+        # Who asks meanwhile waits for the same look; and a look that hangs is the only one.
+        if self._look is None or self._look.done():
+            self._look = asyncio.create_task(self._disks.usage())
+        await asyncio.wait((self._look,), timeout=_LOOKING)
+        if not self._look.done() or self._look.cancelled() or self._look.exception():
+            self._disk_usage = {}
+            return
+        self._disk_usage = self._look.result()
 
     def release(self, name: str) -> None:
         """An application is configured no more: nothing of it runs on."""
@@ -131,6 +141,8 @@ class Resources:
 
     def close(self) -> None:
         """Watch no more. Idempotent."""
+        if self._look is not None:
+            self._look.cancel()
         if self._watcher is not None:
             self._watcher.close()
             self._watcher = None
