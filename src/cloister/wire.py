@@ -113,6 +113,8 @@ def decoder(kind: Any) -> Decoder:
 
 
 def _plain(value: object) -> object:
+    if type(value) is str:  # most are: the system calls of a cell alone are hundreds
+        return value
     if is_dataclass(value):
         tag: Tag | None = getattr(value, "TAG", None)
         plain: dict[str, object] = {} if tag is None else {tag.key: tag.value}
