@@ -1,5 +1,6 @@
 """The table for people and docs/benchmarks.md."""
 
+import dataclasses
 import datetime
 import os
 import platform
@@ -8,7 +9,7 @@ from pathlib import Path
 
 from .measures import Measure
 from .peers import BASELINE, DIRECT, HANDED_OFF, OURS, Peer
-from .results import PROMISES, Results
+from .results import PROMISES, Promise, Results
 
 TEMPLATE = Path(__file__).resolve().parent.parent / "benchmarks.template.md"
 
@@ -66,8 +67,19 @@ def promises(results: Results, measures: Sequence[Measure]) -> list[tuple[bool, 
             holds, value = kept
             number = f"{value:.2f}x" if promise.relative else f"{value:,.0f} B"
             word = "kept" if holds else "NOT KEPT"
-            lines.append((holds, f"{word}: {promise.key}, {promise.text} ({number})"))
+            line = f"{word}: {promise.key}, {promise.text} ({number})"
+            lines.append(
+                (holds, line + ("" if holds else _out_of_reach(results, promise, measures)))
+            )
     return lines
+
+
+def _out_of_reach(results: Results, promise: Promise, measures: Sequence[Measure]) -> str:
+    """Whether no proxy at all would keep a promise on this machine."""
+    without = results.kept(dataclasses.replace(promise, peer=DIRECT), measures)
+    if not promise.relative or without is None or without[0]:
+        return ""
+    return f"; on this machine {without[1]:.2f}x without any proxy"
 
 
 def better_elsewhere(
