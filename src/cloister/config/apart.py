@@ -11,7 +11,6 @@ import contextlib
 import gc
 import os
 import pickle
-import resource
 import select
 import signal
 import socket
@@ -31,8 +30,8 @@ SHORT = b"some 200000 2000000\0"
 """When it is: microseconds that somebody waits for memory, within so many; as systemd has it."""
 KEPT = 30.0
 """Seconds that the process is kept for the next question where the kernel does not tell."""
-LARGEST = 128 * 1024
-"""KiB of memory that it may have used; one that has used more ends with its answer."""
+LARGEST = 128 * 1024 * 1024
+"""Bytes of memory that it may have; one that has more ends with its answer."""
 
 
 class Checker:
@@ -196,11 +195,18 @@ def _serve(asked: socket.socket, pressure: str, kept: float, largest: int) -> No
         signal.alarm(int(PATIENCE))  # whoever asked may have gone
         _reply(socket.socket(fileno=descriptors[0]))
         signal.alarm(0)
-        if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > largest:
+        if _resident() > largest:
             return
         if short is None:
             short = _watch_memory(pressure)
             patience = kept * 1000 if short is None else None
+
+
+def _resident() -> int:
+    """Bytes of memory that this process has now; the most that it ever had begins with what
+    had been its parent's (getrusage(2) after vfork(2))."""
+    with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123 - proc(5)
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _watch_memory(pressure: str) -> int | None:

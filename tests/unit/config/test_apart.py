@@ -91,6 +91,19 @@ def test_it_is_small(file: Path) -> None:
     run(scenario)
 
 
+def test_it_is_kept_also_where_a_large_process_asks(file: Path) -> None:
+    large = b"x" * apart.LARGEST
+
+    async def scenario(checker: Checker) -> None:
+        await checker.read(str(file))
+        (kept,) = apart_processes()
+        await checker.read(str(file))
+        assert apart_processes() == [kept]
+
+    run(scenario)
+    assert large
+
+
 def test_one_that_became_large_ends_with_its_answer(file: Path) -> None:
     async def scenario(checker: Checker) -> None:
         configuration = await checker.read(str(file))
