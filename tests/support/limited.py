@@ -267,9 +267,10 @@ async def giving_way(groups: ControlGroups) -> None:
         little, much = _used(one) - begun[0], _used(other) - begun[1]
         assert much / max(little, 0.001) > 5, (much, little)
         assert one.give_way(False)
-        begun = [_used(group) for group in (one, other)]
+        begun[0] = _used(one)
+        # In the background this takes minutes. Before Linux 6.6 (EEVDF) it first waits for as
+        # long as its last turn there was worth, which is seconds.
         await eventually(lambda: _used(one) > begun[0] + 1, "processor time by weight again")
-        assert _used(other) - begun[1] < 4
     folder, version = one.folder("cpu") or ("", 0)
     assert _read(folder, "cpu.idle").strip() == "0"
     assert _read(folder, "cpu.weight" if version == 2 else "cpu.shares").strip() in ("200", "2048")
