@@ -83,6 +83,16 @@ def test_links_lead_nowhere(data: Path) -> None:
     assert membership(outside / "file") == (0, False)
 
 
+def test_a_link_on_the_way_is_an_error(data: Path) -> None:
+    """It was none when somebody looked: whoever exchanged it wants something of root."""
+    (data.parent / "link").symlink_to(data)
+    for path in (data.parent / "link", data.parent / "link" / "a"):
+        with pytest.raises(CloisterError) as caught:
+            mark(path)
+        assert os.strerror(errno.ELOOP) in (caught.value.why or "")
+    assert membership(data / "a") == (0, False)
+
+
 def test_what_is_mounted_in_it_is_left_alone(data: Path) -> None:
     (data.parent / "out-other").mkdir()
     (data.parent / "out-file").touch()

@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
         ("tests/e2e/door/test_vsock.py", ""),
         ("tests/kernel/test_vsock_fence.py", ""),
         ("tests/kernel/test_cell_apparmor.py", ""),
-        # Without quotas is what other machines are.
+        # Seven minutes for both, where nothing else runs. Other machines have no quotas.
         ("tests/kernel/test_disk_quotas.py", "test_a_disk_without"),
         ("tests/e2e/test_up_disk.py", ""),
         # Debian 12's kernel does not ask AppArmor about paths of Unix sockets.

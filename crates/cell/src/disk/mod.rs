@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use cloister_proto::messages::disk::{Action, Answer, DiskOrder, DiskUse, Kind};
 use cloister_sys::quota::{ProjectUse, limit_project, membership, project_quotas, project_use};
-use rustix::fs::{FileType, Mode, OFlags, fstat, fstatfs, open};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, fstatfs, open, openat2};
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -184,9 +184,16 @@ fn bound(path: &str, project: u32, bytes: u64, files: u64) -> Result<Answer, Fai
     Ok(Answer::Bounded {})
 }
 
-/// What is at a path, without opening it: devices and pipes do something when they are.
+/// What is at a path, without opening it: devices and pipes do something when they are. Whoever
+/// may exchange a folder on the way for a link must not choose what root changes.
 fn anything(path: &str) -> Result<OwnedFd, Errno> {
-    open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+    openat2(
+        CWD,
+        path,
+        OFlags::PATH | OFlags::CLOEXEC,
+        Mode::empty(),
+        ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS,
+    )
 }
 
 /// The same folder or regular file, opened.

@@ -14,7 +14,7 @@ pub struct DiskOrder {
     pub actions: Vec<Action>,
 }
 
-/// One thing to be done. Paths are absolute; links in them are followed.
+/// One thing to be done. Paths are absolute, and have no links in them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "action", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Action {

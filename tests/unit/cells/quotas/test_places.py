@@ -1,11 +1,15 @@
 """Where an application can write to disks."""
 
+import os
 from pathlib import Path
+
+import pytest
 
 from cloister.cells.quotas import places
 from cloister.cells.quotas.mounts import Mount
 from cloister.cells.quotas.places import Place
 from cloister.model.app import App, CommandProgram
+from cloister.model.errors import CloisterError
 from cloister.model.isolation import Bind, Isolation, RootFilesystem
 
 
@@ -37,6 +41,27 @@ def test_links_are_followed_and_named_as_they_are_configured(tmp_path: Path) -> 
     assert places.find(app(bind(tmp_path / "link")), ()) == (
         Place(str(tmp_path / "link"), str(tmp_path / "real")),
     )
+
+
+def test_links_are_resolved_as_the_system_does(tmp_path: Path) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "up").symlink_to("a/b/../..")
+    (tmp_path / "a" / "absolute").symlink_to(tmp_path / "up" / "a")
+    for path in ("a/b", "up", "up/a/b", "a/absolute/b/.", "a/absolute/absolute/b", "none/x"):
+        real = os.path.realpath(tmp_path / path)
+        assert places.resolve(str(tmp_path / path)) == real
+    assert places.resolve("/") == "/"
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(CloisterError, match="leads to itself"):
+        places.resolve(str(tmp_path / "loop"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to give a link to somebody else")
+def test_a_link_of_somebody_else_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("/etc")
+    os.lchown(tmp_path / "link", 12345, 12345)
+    with pytest.raises(CloisterError, match="is reached by a link of user 12345"):
+        places.find(app(bind(tmp_path / "link")), ())
 
 
 def test_a_writable_root_is_one(tmp_path: Path) -> None:
