@@ -24,7 +24,12 @@ import asyncio, json, socket
 from urllib.parse import parse_qs
 def dial(host, port):
     try:
-        with socket.create_connection((host, port), timeout=5) as line:
+        if host.startswith("/"):
+            line = socket.socket(socket.AF_UNIX)
+            line.connect(host)
+        else:
+            line = socket.create_connection((host, port), timeout=5)
+        with line:
             line.settimeout(20)
             line.sendall(b"ping")
             line.shutdown(socket.SHUT_WR)
@@ -84,7 +89,7 @@ class Dialler:
     def __init__(self, up: Up, host: str) -> None:
         self._client = Client(up, host)
 
-    def __call__(self, host: str, port: int) -> Any:
+    def __call__(self, host: str, port: int = 0) -> Any:
         return json.loads(self._client.get(f"/?host={host}&port={port}"))
 
 
@@ -161,6 +166,37 @@ def test_what_is_listed_is_reached_by_its_name_and_nothing_else_is(up: Up) -> No
             assert free("127.0.0.1", number) == "pong to ping"
         (door,) = egress_doors(up)
         check_confined(door, up.app("one").host_uid)
+
+
+def test_a_socket_in_the_cell_leads_to_its_one_destination(up: Up) -> None:
+    with backend() as port:
+        ways = (
+            f'{{ socket = "/run/backend.sock", to = "localhost:{port}" }},'
+            f'{{ name = "db.internal", port = 5432, socket = "/tmp/db.sock", '
+            f'to = "127.0.0.1:{port}" }}'
+        )
+        up.write({"none": DIALS, "one": DIALS}, f"egress = [{ways}]\nprocesses = 2\n")
+        up.start("--log-format", "json")
+        up.wait_ready()
+        dial, none = Dialler(up, "one.example"), Dialler(up, "none.example")
+        for place in (("/run/backend.sock",), ("/tmp/db.sock",), ("db.internal", 5432)):
+            assert dial(*place) == "pong to ping"
+            assert none(*place) in (errno.ENOENT, "no such name")
+        # Neither is what it leads to there, nor the host's own socket of such a path.
+        assert dial("127.0.0.1", port) == errno.ECONNREFUSED
+        assert dial("/run/other.sock") == errno.ENOENT
+        assert not Path("/run/backend.sock").exists()
+        (door,) = egress_doors(up)
+        door.kill()
+        assert dial("/run/backend.sock") == "pong to ping"
+        # A next supervisor goes on with the same cells and the same sockets.
+        cells = {one.pid for one in up.app("one").processes}
+        up.kill()
+        up.start("--log-format", "json")
+        up.wait_ready()
+        assert {one.pid for one in up.app("one").processes} == cells
+        assert dial("/run/backend.sock") == "pong to ping"
+        assert dial("/tmp/db.sock") == "pong to ping"
 
 
 def check_confined(door: psutil.Process, app_uid: int) -> None:

@@ -2,7 +2,9 @@
 
 import json
 import shutil
+import socketserver
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -82,6 +84,69 @@ isolation = {{ rootfs = "image" }}
         assert sorted(image.rglob("*")) == before
     finally:
         up.close()
+
+
+DIALS = """
+import json, socket
+def dial(*place):
+    try:
+        if len(place) == 1:
+            line = socket.socket(socket.AF_UNIX)
+            line.connect(place[0])
+        else:
+            line = socket.create_connection(place, timeout=5)
+        with line:
+            return line.recv(100).decode()
+    except OSError as error:
+        return type(error).__name__
+def app(environ, start_response):
+    with open("/etc/hosts") as file:
+        hosts = file.read()
+    told = [dial("db.internal", 5432), dial("/run/db.sock"), dial("other.internal", 5432), hosts]
+    start_response("200 OK", [("content-type", "application/json")])
+    return [json.dumps(told).encode()]
+"""
+
+
+@pytest.mark.parametrize("with_hosts", [True, False], ids=["a list of names", "none"])
+def test_ways_out_of_the_root(image: Path, with_hosts: bool) -> None:
+    (image / "app" / "web.py").write_text(DIALS)
+    if with_hosts:
+        (image / "etc").mkdir()
+        (image / "etc" / "hosts").write_text("10.0.0.1 db.internal theirs\n")
+    before = sorted(image.rglob("*"))
+
+    class Greets(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.sendall(b"hello")
+
+    port = free_port()
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Greets) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        way = 'name = "db.internal", port = 5432, socket = "/run/db.sock"'
+        up = serve(
+            image,
+            f"""
+[apps.web]
+directory = "/app"
+listen = "127.0.0.1:{port}"
+isolation = {{ rootfs = "image" }}
+python = "web:app"
+egress = [{{ {way}, to = "127.0.0.1:{server.server_address[1]}" }}]
+""",
+        )
+        up.start()
+        try:
+            up.wait_ready()
+            by_name, by_path, other, hosts = json.loads(get(port))
+            assert (by_name, by_path, other) == ("hello", "hello", "gaierror")
+            first, rest = hosts.split("\n", 1)
+            assert first == "127.0.1.1 db.internal"
+            assert rest == "10.0.0.1 theirs\n" if with_hosts else "localhost" in rest
+        finally:
+            up.close()
+            server.shutdown()
+    assert sorted(image.rglob("*")) == before
 
 
 def test_a_python_application_of_the_root_serves(image: Path) -> None:

@@ -1,21 +1,15 @@
 """A folder of the host as the root of a cell: what is seen, written, covered, and what a hostile
 owner of the folder does not get."""
 
-import contextlib
 import errno
 import os
-import shutil
 import stat
-import threading
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from tests.support import packages
+from tests.support.cell_rootfs import STRANGER, lines, listing, rootfs, swapped, tree
 from tests.support.cell_spec import (
     HOST_ID,
-    Outcome,
     bind,
     id_range,
     one_id,
@@ -25,50 +19,6 @@ from tests.support.cell_spec import (
 )
 
 pytestmark = pytest.mark.usefixtures("root")
-
-STRANGER = HOST_ID + 50
-"""A user of the host who owns root folders, and means ill."""
-BUSYBOX = "/bin/busybox"
-
-
-@pytest.fixture(scope="session")
-def busybox() -> str:
-    """A static program: it runs in a root without any library."""
-    packages.need("busybox-static")
-    return "/usr/bin/busybox" if Path("/usr/bin/busybox").exists() else "/bin/busybox"
-
-
-@pytest.fixture
-def image(open_folder: Path, busybox: str) -> Path:
-    """A root folder of root's with one program and a few files, and no folders for mounts."""
-    folder = open_folder / "image"
-    (folder / "bin").mkdir(parents=True)
-    shutil.copy(busybox, folder / "bin" / "busybox")
-    (folder / "etc").mkdir()
-    (folder / "etc" / "release").write_text("image\n")
-    (folder / "etc" / "link").symlink_to("release")
-    (folder / "lib").symlink_to("etc")
-    (folder / "data").mkdir()
-    return folder
-
-
-def rootfs(image: Path, *script: str, writable: bool = False, **changes: Any) -> dict[str, Any]:
-    owners = changes.pop("owners", None)
-    spec = specification(BUSYBOX, "sh", "-c", "; ".join(script), **changes)
-    spec["environment"] = [{"name": "PATH", "value": "/bin"}]
-    files = spec["filesystem"]
-    files |= {"binds": changes.get("filesystem__binds", []), "links": []}
-    files["root"] = {"source": str(image), "writable": writable, "owners": owners}
-    return spec
-
-
-def lines(outcome: Outcome) -> list[str]:
-    assert outcome.failure is None, outcome.failure
-    return outcome.output.splitlines()
-
-
-def listing(folder: Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
 
 
 def test_the_folder_is_the_root_and_the_hosts_is_gone(image: Path) -> None:
@@ -192,26 +142,6 @@ def test_what_is_no_folder_is_no_root(image: Path, source: str, number: int) -> 
 # A hostile owner of the folder.
 
 
-@pytest.fixture
-def hostile(image: Path) -> Path:
-    for path in (image, *image.rglob("*")):
-        os.chown(path, STRANGER, STRANGER, follow_symlinks=False)
-    return image
-
-
-@pytest.fixture
-def canary() -> Iterator[Path]:
-    """A folder of the host into which nothing may ever be put."""
-    folder = Path("/etc/cloister-canary")
-    folder.mkdir(mode=0o777)
-    folder.chmod(0o777)
-    try:
-        yield folder
-        assert list(folder.iterdir()) == []
-    finally:
-        shutil.rmtree(folder)
-
-
 @pytest.mark.parametrize(
     "target",
     [
@@ -280,39 +210,6 @@ def test_a_file_is_bound_onto_a_fifo_without_waiting_for_it(hostile: Path) -> No
     os.mkfifo(hostile / "etc" / "fifo")
     spec = rootfs(hostile, "cat /etc/fifo", filesystem__binds=[bind("/etc/hostname", "/etc/fifo")])
     assert lines(run(spec)) == [Path("/etc/hostname").read_text().strip()]
-
-
-def tree(folder: Path) -> list[Path]:
-    """All that is below, of a folder that changes meanwhile."""
-    return [Path(top, name) for top, below, files in os.walk(folder) for name in (*below, *files)]
-
-
-@contextlib.contextmanager
-def swapped(place: Path, others: list[Path]) -> Iterator[None]:
-    """Has ``place`` exchanged for others and back, as fast as that goes."""
-    stop = threading.Event()
-    rounds = 0
-
-    def swap() -> None:
-        nonlocal rounds
-        aside = place.with_name("aside")
-        while not stop.is_set():
-            for other in others:
-                with contextlib.suppress(FileNotFoundError):
-                    place.rename(aside)
-                    other.rename(place)
-                    place.rename(other)
-                    aside.rename(place)
-                    rounds += 1
-
-    thread = threading.Thread(target=swap)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
-        assert rounds > 100
 
 
 def test_a_place_that_is_exchanged_for_a_link_all_the_time(hostile: Path, canary: Path) -> None:

@@ -22,7 +22,7 @@ use rustix::thread::{
 use crate::failure::{AtPath, Problem, Report};
 use crate::operation::Operation;
 use crate::root::Root;
-use crate::{confine, egress, execute, hints, idmap, mounts};
+use crate::{confine, egress, execute, hints, hosts, idmap, mounts};
 
 /// The most that is read of one credential, in bytes.
 const CREDENTIAL_LIMIT: usize = 1024 * 1024;
@@ -132,9 +132,9 @@ impl Construction {
             Operation::BecomeUser { uid, gid } => become_user(*uid, *gid),
             Operation::SetHostname(name) => Ok(rustix::system::sethostname(name.as_bytes())?),
             Operation::RaiseLoopback => Ok(network::raise_loopback()?),
-            Operation::OfferEgress(addresses) => {
+            Operation::OfferEgress { ways, owner } => {
                 let receiver = self.egress.take().ok_or(Errno::INVAL)?;
-                egress::offer(&receiver, addresses)
+                egress::offer(&receiver, ways, self.root.as_mut(), *owner)
             }
             Operation::JoinKeyring => join_keyring(),
             Operation::IsolateMounts => mounts::isolate(),
@@ -171,6 +171,7 @@ impl Construction {
                 self.report.send_effect(&Effect { fences });
                 Ok(())
             }
+            Operation::NameHosts(hosts) => hosts::cover(self.root_mut()?, hosts),
             Operation::WriteFile { file, owner } => self.write_file(file, *owner),
             Operation::MakeLink(link) => self.root_mut()?.link(&link.path, &link.target),
             Operation::EnterRoot => mounts::enter(self.root_mut()?),
@@ -301,11 +302,7 @@ impl Construction {
                 .map_err(|problem| problem.at(&file.path))?,
         };
         let made = self.root_mut()?.create(&file.path, Mode::empty())?;
-        let mut rest = content.as_slice();
-        while !rest.is_empty() {
-            let written = rustix::io::write(&made, rest).at(&file.path)?;
-            rest = &rest[written..];
-        }
+        mounts::write_all(&made, &content).at(&file.path)?;
         if let Some((uid, gid)) = owner {
             fchown(&made, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))).at(&file.path)?;
         }

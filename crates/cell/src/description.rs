@@ -1,12 +1,13 @@
 //! What each operation does, in words, and why.
 
 use cloister_proto::messages::cell::{
-    Clocks, Content, ControlGroups, Descriptor, File, IdRange, LoopbackAddress, Namespaces, Owners,
-    Stdin,
+    Clocks, Content, ControlGroups, Descriptor, File, Hosts, IdRange, Namespaces, Owners, Stdin,
+    WayOut,
 };
 use cloister_sys::mount::Restrictions;
 
 use crate::confine::{labels, limits, system_calls};
+use crate::hosts;
 use crate::operation::Operation;
 
 /// How much of a command is shown, in bytes.
@@ -57,7 +58,7 @@ impl Operation {
             Self::BecomeUser { uid, gid } => format!("become user {uid} and group {gid}"),
             Self::SetHostname(name) => format!("call the host {name}"),
             Self::RaiseLoopback => "bring the loopback interface up".into(),
-            Self::OfferEgress(addresses) => describe_egress(addresses),
+            Self::OfferEgress { ways, .. } => describe_egress(ways),
             Self::JoinKeyring => "join a fresh session keyring".into(),
             Self::IsolateMounts => "make every mount private".into(),
             Self::MakeRoot { size_bytes } => format!(
@@ -114,6 +115,7 @@ impl Operation {
                 format!("filter system calls, {}", system_calls::describe(calls))
             }
             Self::ReportFences(fences) => format!("report which of {} fences stand", fences.len()),
+            Self::NameHosts(hosts) => describe_hosts(hosts),
             Self::WriteFile { file, .. } => describe_file(file),
             Self::MakeLink(link) => format!("link {} to {}", link.path, link.target),
             Self::EnterRoot => "make the new root the only one and let go of the host's".into(),
@@ -210,7 +212,7 @@ impl Operation {
             Self::BecomeUser { .. } => "files that are made from here on are the application's",
             Self::SetHostname(_) => "the host's name is nobody's business",
             Self::RaiseLoopback => "the only interface: nothing outside can be reached",
-            Self::OfferEgress(_) => "a door outside relays them, each to its one destination",
+            Self::OfferEgress { .. } => "a door outside relays them, each to its one destination",
             Self::JoinKeyring => "namespaces do not keep keyrings apart",
             Self::IsolateMounts => "what is mounted here must not appear on the host",
             Self::MakeRoot { .. } => "what is not put there is not there",
@@ -220,6 +222,9 @@ impl Operation {
             Self::MountTerminals => "the host's terminals stay out of reach",
             Self::MountProc { .. } | Self::CoverProc { .. } => {
                 "other processes and the kernel's settings stay out of sight"
+            }
+            Self::NameHosts(_) => {
+                "its ways out are found by their names; what is there stays as it is"
             }
             Self::WriteFile { .. } | Self::MakeLink(_) => "the application looks for it there",
             Self::EnterRoot => "there is no way back: the old root is unmounted",
@@ -266,13 +271,29 @@ fn describe_descriptors(
     format!("take {}", all.join(", "))
 }
 
-fn describe_egress(addresses: &[LoopbackAddress]) -> String {
-    let listed: Vec<_> = addresses
+fn describe_egress(ways: &[WayOut]) -> String {
+    let listed: Vec<_> = ways
         .iter()
-        .map(|one| format!("{}:{}", one.host, one.port))
+        .map(|way| match way {
+            WayOut::Loopback { host, port } => format!("{host}:{port}"),
+            WayOut::Socket { path } => path.clone(),
+        })
         .collect();
     format!(
         "listen at {}, and give these sockets away",
+        listed.join(", ")
+    )
+}
+
+fn describe_hosts(hosts: &Hosts) -> String {
+    let listed: Vec<_> = hosts
+        .names
+        .iter()
+        .map(|one| format!("{} ({})", one.name, one.address))
+        .collect();
+    format!(
+        "cover {} by a file that has {} too, read-only",
+        hosts::PATH,
         listed.join(", ")
     )
 }

@@ -4,6 +4,7 @@ use rustix::io::Errno;
 use rustix::process::{getegid, geteuid};
 
 use crate::failure::Problem;
+use crate::hosts;
 use crate::operation::Operation;
 
 /// What to do about a failed operation, where that is known.
@@ -105,6 +106,21 @@ pub fn hint(operation: &Operation, problem: &Problem) -> Option<String> {
         (Operation::BecomeUser { .. } | Operation::DropCapabilities { .. }, Errno::PERM) => {
             "that needs a user namespace of the cell's own, or root".into()
         }
+        (Operation::OfferEgress { .. }, Errno::ADDRINUSE) => {
+            "something is there already, and is not replaced: choose another path for the socket, \
+             in a folder of the cell's own such as /run"
+                .into()
+        }
+        (Operation::OfferEgress { .. }, Errno::NAMETOOLONG) => {
+            "the name of a socket has at most 108 bytes (unix(7))".into()
+        }
+        (Operation::NameHosts(_), Errno::FBIG) => format!(
+            "at most {} bytes of it are read: shorten it",
+            hosts::LIMIT
+        ),
+        (Operation::NameHosts(_), Errno::ACCESS) => {
+            "everybody must be able to read it: chmod 644".into()
+        }
         (Operation::WriteFile { .. } | Operation::MakeLink(_), Errno::EXIST) => {
             "something is there already: it stands twice, or a bind shows it".into()
         }
@@ -125,5 +141,7 @@ fn needs_place(operation: &Operation) -> bool {
             | Operation::MountDevices(_)
             | Operation::MountTerminals
             | Operation::MountProc { .. }
+            | Operation::NameHosts(_)
+            | Operation::OfferEgress { .. }
     )
 }

@@ -44,6 +44,7 @@ mod execute;
 pub mod explain;
 pub mod failure;
 pub mod hints;
+pub mod hosts;
 mod idmap;
 mod launch;
 mod mirror;

@@ -3,8 +3,8 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use cloister_sys::idmap::namespace;
-use cloister_sys::mount::{map_owners, restrict};
-use rustix::fs::{CWD, FileType, fstat};
+use cloister_sys::mount::{Restrictions, map_owners, restrict};
+use rustix::fs::{CWD, FileType, Mode, OFlags, fchmod, fstat, openat};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags,
@@ -18,6 +18,8 @@ use crate::idmap::ranges;
 use crate::operation::{Memory, Source};
 use crate::root::{Root, mount_id};
 
+/// The bound of a file system for one file.
+const FILE_SIZE: u64 = 4 * 1024 * 1024;
 /// How many mounts lie above the new root at most.
 const UNCOVERED: usize = 2;
 
@@ -150,6 +152,54 @@ pub fn memory(size_bytes: u64, mode: u32, executable: bool) -> Result<OwnedFd, P
         attributes |= MountAttrFlags::MOUNT_ATTR_NOEXEC;
     }
     Ok(fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?)
+}
+
+/// Covers what is at `path` by a file of this content, which nobody can write to. Its place is
+/// made where it is missing.
+///
+/// # Errors
+///
+/// Those of [`Root::place`] and of the mount calls.
+pub fn cover_file(root: &mut Root, path: &str, content: &[u8]) -> Result<(), Problem> {
+    const NAME: &str = "file";
+    let holder = memory(FILE_SIZE, 0o755, false)?;
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    let file = openat(&holder, NAME, flags, Mode::empty())?;
+    write_all(&file, content).at(path)?;
+    fchmod(&file, Mode::from_raw_mode(0o444))?;
+    // What is attached nowhere cannot be copied (open_tree(2) before Linux 6.15): for that
+    // moment it lies over the root.
+    attach(&holder, root.top())?;
+    fchdir(&holder)?;
+    let copied = open_tree(
+        &holder,
+        NAME,
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC,
+    );
+    unmount(".", UnmountFlags::DETACH)?;
+    let copy = copied?;
+    let read_only = Restrictions {
+        read_only: true,
+        no_set_user_id: true,
+        no_devices: true,
+        no_execution: true,
+    };
+    restrict(&copy, read_only, false)?;
+    let place = root.place(path, false)?;
+    attach(&copy, &place).at(path)
+}
+
+/// Writes all of it.
+///
+/// # Errors
+///
+/// Those of write(2).
+pub fn write_all(file: impl AsFd, mut content: &[u8]) -> Result<(), Errno> {
+    while !content.is_empty() {
+        let written = rustix::io::write(&file, content)?;
+        content = &content[written..];
+    }
+    Ok(())
 }
 
 /// Mounts /proc of the pid namespace that the caller is in; `whole` with all else that the

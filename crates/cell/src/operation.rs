@@ -1,8 +1,8 @@
 //! The operations that a plan is made of. What each does, in words, is in `description`.
 
 use cloister_proto::messages::cell::{
-    Clocks, ControlGroups, Descriptor, Fence, File, Identity, Label, Link, LoopbackAddress,
-    Namespaces, Owners, ResourceLimit, Stdin, SystemCalls, Variable,
+    Clocks, ControlGroups, Descriptor, Fence, File, Hosts, Identity, Label, Link, Namespaces,
+    Owners, ResourceLimit, Stdin, SystemCalls, Variable, WayOut,
 };
 use cloister_sys::mount::Restrictions;
 
@@ -119,9 +119,13 @@ pub enum Operation {
     SetHostname(String),
     /// Brings the loopback interface up.
     RaiseLoopback,
-    /// Listens on the loopback interface for whoever serves the application's ways out, and
-    /// gives the sockets away.
-    OfferEgress(Vec<LoopbackAddress>),
+    /// Listens for whoever serves the application's ways out, and gives the sockets away.
+    OfferEgress {
+        /// Where.
+        ways: Vec<WayOut>,
+        /// User and group to give paths to, where the maker is another.
+        owner: Option<(u32, u32)>,
+    },
     /// Leaves the caller's session keyring.
     JoinKeyring,
     /// Cuts the propagation of mounts from and to the host.
@@ -167,6 +171,8 @@ pub enum Operation {
         /// What stays to be seen.
         shown: Vec<String>,
     },
+    /// Covers /etc/hosts by a file with more names.
+    NameHosts(Hosts),
     /// Makes a file.
     WriteFile {
         /// The file.
@@ -273,7 +279,7 @@ impl Operation {
             | Self::BecomeUser { .. }
             | Self::SetHostname(_)
             | Self::RaiseLoopback
-            | Self::OfferEgress(_)
+            | Self::OfferEgress { .. }
             | Self::JoinKeyring
             | Self::IsolateMounts
             | Self::MakeRoot { .. }
@@ -284,6 +290,7 @@ impl Operation {
             | Self::MountTerminals
             | Self::MountProc { .. }
             | Self::CoverProc { .. }
+            | Self::NameHosts(_)
             | Self::WriteFile { .. }
             | Self::MakeLink(_)
             | Self::EnterRoot
@@ -328,7 +335,7 @@ impl Operation {
             Self::BecomeUser { .. } => "become-user",
             Self::SetHostname(_) => "set-hostname",
             Self::RaiseLoopback => "raise-loopback",
-            Self::OfferEgress(_) => "offer-egress",
+            Self::OfferEgress { .. } => "offer-egress",
             Self::JoinKeyring => "join-keyring",
             Self::IsolateMounts => "isolate-mounts",
             Self::MakeRoot { .. } => "make-root",
@@ -344,6 +351,7 @@ impl Operation {
             Self::Restrict(_) => "restrict-access",
             Self::FilterCalls(_) => "filter-system-calls",
             Self::ReportFences(_) => "report-fences",
+            Self::NameHosts(_) => "name-hosts",
             Self::WriteFile { .. } => "write-file",
             Self::MakeLink(_) => "make-link",
             Self::EnterRoot => "enter-root",

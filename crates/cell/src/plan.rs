@@ -234,15 +234,20 @@ impl<'a> Planner<'a> {
             Operation::SetHostname(spec.hostname.clone()),
         );
         self.add_if(namespaces.network, Operation::RaiseLoopback);
-        if let Some(egress) = &spec.egress {
-            self.add(Operation::OfferEgress(egress.addresses.clone()));
-        }
+        // In a user namespace the maker is the owner.
+        let owner = (!namespaces.user).then_some((identity.host_uid, identity.host_gid));
+        let offer = spec.egress.as_ref().map(|egress| Operation::OfferEgress {
+            ways: egress.ways.clone(),
+            owner,
+        });
         if let Some(root) = root {
             self.add(Operation::IsolateMounts);
             self.operations.append(&mut self.sources);
             self.add(root);
             self.operations.extend(mounts);
-            self.files();
+            self.files(owner);
+            // Last of all that is put there: nothing can cover their paths any more.
+            self.operations.extend(offer);
             self.add(Operation::EnterRoot);
             self.add_if(
                 spec.filesystem.dev,
@@ -255,6 +260,8 @@ impl<'a> Planner<'a> {
             } else {
                 Operation::SealCopies
             });
+        } else {
+            self.operations.extend(offer);
         }
         self.add_if(!namespaces.user, become_user);
         // A keyring belongs to whoever joins it.
@@ -483,11 +490,11 @@ impl<'a> Planner<'a> {
         slot
     }
 
-    fn files(&mut self) {
+    fn files(&mut self, owner: Option<(u32, u32)>) {
         let spec = self.spec;
-        let identity = &spec.identity;
-        // In a user namespace the maker is the owner.
-        let owner = (!spec.namespaces.user).then_some((identity.host_uid, identity.host_gid));
+        if let Some(hosts) = &spec.filesystem.hosts {
+            self.add(Operation::NameHosts(hosts.clone()));
+        }
         for file in &spec.filesystem.files {
             self.add(Operation::WriteFile {
                 file: file.clone(),

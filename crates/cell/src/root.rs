@@ -125,6 +125,22 @@ impl Root {
         )
     }
 
+    /// Opens what is at `path` for reading, without waiting for whatever it is; links are
+    /// followed inside the root.
+    ///
+    /// # Errors
+    ///
+    /// Those of openat2(2).
+    pub fn read(&self, path: &str) -> Result<OwnedFd, Errno> {
+        openat2(
+            &self.top,
+            path,
+            OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC,
+            Mode::empty(),
+            ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS,
+        )
+    }
+
     /// The place where something is to be mounted: made where it is missing, as a folder or
     /// as an empty file.
     ///
@@ -169,7 +185,11 @@ impl Root {
     }
 
     /// The folder above `path`, in which something may be made, and the last part of `path`.
-    fn parent<'a>(&mut self, path: &'a str) -> Result<(OwnedFd, &'a str), Problem> {
+    ///
+    /// # Errors
+    ///
+    /// As [`Root::place`].
+    pub fn parent<'a>(&mut self, path: &'a str) -> Result<(OwnedFd, &'a str), Problem> {
         let (above, name) = path.rsplit_once('/').unwrap_or(("", path));
         let parent = self.folder(above)?;
         Ok((self.own_folder(parent, above, path)?, name))

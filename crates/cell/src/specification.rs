@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::Read;
 use std::os::fd::OwnedFd;
 
-use cloister_proto::messages::cell::{Content, Failure, IdRange, Owners, Spec};
+use cloister_proto::messages::cell::{Content, Egress, Failure, IdRange, Owners, Spec, WayOut};
 use rustix::io::Errno;
 
 use crate::confine::check;
@@ -90,6 +90,7 @@ pub fn problems(spec: &Spec) -> Vec<String> {
     check_files(spec, &mut found);
     check_descriptors(spec, &mut found);
     check_egress(spec, &mut found);
+    check_hosts(spec, &mut found);
     check::problems(&spec.fences, &mut found);
     found
 }
@@ -272,7 +273,8 @@ fn check_files(spec: &Spec, found: &mut Vec<String>) {
             .map(|one| ("temporary", &one.path)),
     )
     .chain(filesystem.files.iter().map(|file| ("files", &file.path)))
-    .chain(filesystem.links.iter().map(|link| ("links", &link.path)));
+    .chain(filesystem.links.iter().map(|link| ("links", &link.path)))
+    .chain(spec.egress.iter().flat_map(socket_paths));
     for (list, path) in inside {
         if !is_inner_path(path) {
             found.push(format!(
@@ -299,6 +301,13 @@ fn check_files(spec: &Spec, found: &mut Vec<String>) {
             found.push(format!("links: {} points nowhere", link.path));
         }
     }
+}
+
+fn socket_paths(egress: &Egress) -> impl Iterator<Item = (&'static str, &String)> {
+    egress.ways.iter().filter_map(|way| match way {
+        WayOut::Loopback { .. } => None,
+        WayOut::Socket { path } => Some(("egress", path)),
+    })
 }
 
 /// Whether a path inside the cell names one place below the root and nothing else.
@@ -353,32 +362,41 @@ fn check_descriptors(spec: &Spec, found: &mut Vec<String>) {
 
 fn check_egress(spec: &Spec, found: &mut Vec<String>) {
     let Some(egress) = &spec.egress else { return };
-    if !spec.namespaces.network {
+    let sockets = socket_paths(egress).count();
+    if !spec.namespaces.network && sockets < egress.ways.len() {
         found.push("egress: without a network namespace its ports would be the host's".into());
     }
-    if egress.addresses.is_empty() || egress.addresses.len() > DESCRIPTOR_LIMIT {
+    if !spec.namespaces.mount && sockets > 0 {
+        found.push("egress: without a mount namespace its sockets would be the host's".into());
+    }
+    if egress.ways.is_empty() || egress.ways.len() > DESCRIPTOR_LIMIT {
         found.push(format!(
-            "egress has {} addresses: 1 to {DESCRIPTOR_LIMIT} can be given away",
-            egress.addresses.len()
+            "egress has {} ways: 1 to {DESCRIPTOR_LIMIT} can be given away",
+            egress.ways.len()
         ));
     }
-    for (place, address) in egress.addresses.iter().enumerate() {
-        if !address.host.is_loopback() || address.port == 0 {
-            found.push(format!(
-                "egress: {}:{} is no port of the loopback interface",
-                address.host, address.port
-            ));
-        }
-        if egress
-            .addresses
-            .iter()
-            .take(place)
-            .any(|one| one == address)
+    for (place, way) in egress.ways.iter().enumerate() {
+        let shown = match way {
+            WayOut::Loopback { host, port } => format!("{host}:{port}"),
+            WayOut::Socket { path } => path.clone(),
+        };
+        if let WayOut::Loopback { host, port } = way
+            && (!host.is_loopback() || *port == 0)
         {
             found.push(format!(
-                "egress: {}:{} stands twice",
-                address.host, address.port
+                "egress: {shown} is no port of the loopback interface"
             ));
+        }
+        if egress.ways.iter().take(place).any(|one| one == way) {
+            found.push(format!("egress: {shown} stands twice"));
+        }
+    }
+}
+
+fn check_hosts(spec: &Spec, found: &mut Vec<String>) {
+    for one in spec.filesystem.hosts.iter().flat_map(|hosts| &hosts.names) {
+        if one.name.is_empty() || one.name.contains(|c: char| c.is_whitespace() || c == '#') {
+            found.push(format!("hosts: {:?} is no name", one.name));
         }
     }
 }

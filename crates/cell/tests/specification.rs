@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 
 use cloister_cell::specification::{LIMIT, problems, read};
 use cloister_proto::messages::cell::{
-    Condition, Content, Descriptor, File, IdRange, Label, LoopbackAddress, Spec, SystemCalls,
+    Condition, Content, Descriptor, File, IdRange, Label, Spec, SystemCalls, WayOut,
 };
 use support::{bare, bind, full, loopback, range};
 
@@ -217,16 +217,47 @@ fn what_is_too_large_is_not_parsed() {
 #[test]
 fn ways_out_lead_to_ports_of_the_cells_own() {
     assert!(problem(|spec| spec.namespaces.network = false).contains("would be the host's"));
-    let addresses = |addresses: Vec<LoopbackAddress>| {
-        problem(|spec| spec.egress.as_mut().expect("some").addresses = addresses)
-    };
-    assert!(addresses(Vec::new()).contains("0 addresses"));
+    let ways = |ways: Vec<WayOut>| problem(|spec| spec.egress.as_mut().expect("some").ways = ways);
+    let socket = |path: &str| WayOut::Socket { path: path.into() };
+    assert!(ways(Vec::new()).contains("0 ways"));
     let many = (1..=254).map(|port| loopback([127, 0, 1, 1], port));
-    assert!(addresses(many.collect()).contains("254 addresses"));
-    assert!(addresses(vec![loopback([10, 0, 0, 1], 443)]).contains("10.0.0.1:443 is no port"));
-    assert!(addresses(vec![loopback([127, 0, 1, 1], 0)]).contains("127.0.1.1:0 is no port"));
+    assert!(ways(many.collect()).contains("254 ways"));
+    assert!(ways(vec![loopback([10, 0, 0, 1], 443)]).contains("10.0.0.1:443 is no port"));
+    assert!(ways(vec![loopback([127, 0, 1, 1], 0)]).contains("127.0.1.1:0 is no port"));
     let one = loopback([127, 0, 1, 1], 443);
-    assert!(addresses(vec![one, one]).contains("127.0.1.1:443 stands twice"));
+    assert!(ways(vec![one.clone(), one]).contains("127.0.1.1:443 stands twice"));
+    assert!(ways(vec![socket("/run/a"), socket("/run/a")]).contains("/run/a stands twice"));
+    for path in ["run/a", "/run/../a", "/", "/run//a", "/run/a\0"] {
+        assert!(ways(vec![socket(path)]).contains("must be an absolute path"));
+    }
     let twice = problem(|spec| spec.egress.as_mut().expect("some").descriptor = 7);
     assert!(twice.contains("descriptor 7 stands twice"));
+}
+
+#[test]
+fn sockets_of_ways_out_need_a_mount_namespace_only() {
+    let sockets = |spec: &mut Spec| {
+        spec.egress.as_mut().expect("some").ways = vec![WayOut::Socket {
+            path: "/run/a".into(),
+        }];
+    };
+    let mut spec = full();
+    sockets(&mut spec);
+    spec.namespaces.network = false;
+    assert_eq!(problems(&spec), Vec::<String>::new());
+    let found = problem(|spec| {
+        sockets(spec);
+        spec.namespaces.mount = false;
+    });
+    assert!(found.contains("its sockets would be the host's"));
+}
+
+#[test]
+fn names_of_hosts_are_single_words() {
+    for name in ["", "a b", "a\n127.0.0.1 b", "a#"] {
+        let found = problem(|spec| {
+            spec.filesystem.hosts.as_mut().expect("some").names[0].name = name.into();
+        });
+        assert!(found.contains("is no name"), "{found}");
+    }
 }

@@ -216,6 +216,7 @@ fn every_variant_has_a_golden_message() {
     );
     let mut kinds = variants::<cell::Content>(kind.clone());
     kinds.extend(variants::<cell::Condition>(kind.clone()));
+    kinds.extend(variants::<cell::WayOut>(kind.clone()));
     kinds.extend(variants::<cell::Label>(kind));
     assert_eq!(kinds, used("cell/spec", "kind"));
 }

@@ -1,9 +1,10 @@
 """The ways out of one application's cells: a door of its own, outside, that dials for it.
 
-Each cell has sockets that listen on its loopback interface (``crates/cell/src/egress.rs``) and
-are given away before the application runs. A door relays what it accepts there, each to its
-one destination. So the application reaches what is listed, by the names in its /etc/hosts, and
-nothing else; it cannot reach the door itself, which is in none of its namespaces.
+Each cell has sockets that listen on its loopback interface and at paths in its file system
+(``crates/cell/src/egress.rs``), which are given away before the application runs. A door relays
+what it accepts there, each to its one destination. So the application reaches what is listed, by
+the names in its /etc/hosts and by its sockets, and nothing else; it cannot reach the door itself,
+which is in none of its namespaces.
 
 There is a door while there is a cell. It is confined like the front door, but has a network;
 the front door, and the doors of other applications, are not in reach of what it does.
@@ -23,10 +24,11 @@ from cloister.apps.kept import Kept
 from cloister.apps.logs import Level, LogEvent, Sink
 from cloister.apps.machine import State
 from cloister.apps.service import Service, ServicePlan
+from cloister.model import egress as model
 from cloister.model.app import App
 from cloister.model.errors import CloisterError, DoorError
 from cloister.model.isolation import HostIdentity
-from cloister.model.listener import Listener, TcpAddress
+from cloister.model.listener import Address, Listener
 from cloister.model.route import TargetRoute
 from cloister.model.snapshot import Snapshot
 from cloister.sockets.bind import BoundSocket
@@ -59,8 +61,7 @@ class Egress:
         self._telling: asyncio.Task[None] | None = None
         self._due = False
         listeners = tuple(
-            Listener(str(one), (TcpAddress(one.address, one.port),), TargetRoute(one.target))
-            for one in app.egress
+            Listener(str(one), one.places, TargetRoute(one.target)) for one in app.egress
         )
         self._snapshot = replace(
             snapshot, listeners=listeners, apps=(), door=replace(snapshot.door, workers=1)
@@ -89,10 +90,9 @@ class Egress:
     def add(self, cell: object, sockets: Sequence[socket.socket]) -> None:
         """Serve what listens in a new cell, in the order of the application's ways out. The
         sockets are the ways' own from now on."""
-        ways = zip(self._app.egress, sockets, strict=True)
         self._cells[cell] = [
-            ListenerEndpoint(str(way), BoundSocket(one, TcpAddress(way.address, way.port)))
-            for way, one in ways
+            ListenerEndpoint(str(way), BoundSocket(one, place))
+            for (way, place), one in zip(_places(self._app), sockets, strict=True)
         ]
         self._changed()
         self._service.start()
@@ -176,7 +176,7 @@ class Ways:
 
         Raises :class:`CloisterError` where there is less than there should be.
         """
-        wanted = len(self._app.egress)
+        wanted = len(_places(self._app))
         try:
             _, descriptors, _, _ = socket.recv_fds(self._ours, 1, wanted)
         except OSError as error:
@@ -186,6 +186,11 @@ class Ways:
                 os.close(descriptor)
             raise _lost(self._app, f"{len(descriptors)} of {wanted} sockets have come")
         return tuple(socket.socket(fileno=descriptor) for descriptor in descriptors)
+
+
+def _places(app: App) -> list[tuple[model.Egress, Address]]:
+    """Each way out with each place where a cell listens for it, as they come out of it."""
+    return [(way, place) for way in app.egress for place in way.places]
 
 
 def _lost(app: App, why: str) -> CloisterError:

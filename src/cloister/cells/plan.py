@@ -5,6 +5,7 @@ import pwd
 import socket
 import stat
 from collections.abc import Sequence
+from pathlib import PurePosixPath
 
 from cloister.cells import idmap, python, view
 from cloister.cells.cgroups.app_group import AppGroup, CellGroup
@@ -20,10 +21,11 @@ from cloister.cells.spec import (
     FromDescriptor,
     Identity,
     Link,
-    LoopbackAddress,
+    Loopback,
     Namespaces,
     Protections,
     RootFolder,
+    SocketFile,
     Spec,
     Stdin,
     Temporary,
@@ -34,6 +36,7 @@ from cloister.model.app import App, CommandProgram, Credential, Endpoint
 from cloister.model.disk import keeps_projects
 from cloister.model.errors import CloisterError
 from cloister.model.isolation import HostIdentity
+from cloister.model.listener import TcpAddress
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 CREDENTIALS = "/run/credentials"
@@ -170,7 +173,7 @@ def build_cell(
             ),
             fences=build_fences(
                 app.fences,
-                (one.port for one in app.egress),
+                (one.port for one in app.egress if one.port),
                 keeps_projects=keeps_projects(app),
             ),
         )
@@ -185,7 +188,14 @@ def build_cell(
 
 
 def _egress(app: App, descriptor: int) -> Egress:
-    return Egress(descriptor, tuple(LoopbackAddress(one.address, one.port) for one in app.egress))
+    ways = [
+        Loopback(place.host, place.port)
+        if isinstance(place, TcpAddress)
+        else SocketFile(place.path)
+        for one in app.egress
+        for place in one.places
+    ]
+    return Egress(descriptor, tuple(ways))
 
 
 def _namespaces(own: model.Namespaces) -> Namespaces:
@@ -214,7 +224,7 @@ def _filesystem(
     isolation, automount = app.isolation, app.isolation.automount
     if not isolation.namespaces.mount:
         _refuse_without_mounts(app, bool(secrets))
-        return Filesystem(None, (), (), (), (), proc=False, dev=False)
+        return Filesystem(None, (), (), None, (), (), proc=False, dev=False)
     rootfs = isolation.rootfs
     links: list[Link] = []
     binds: list[Bind] = []
@@ -250,35 +260,30 @@ def _filesystem(
     if automount.tmp and TMP not in own_places:
         temporary.append(Temporary(TMP, app.tmp_size, 0o1777, executable=True))
     files: list[File] = []
-    root = None
+    root, hosts = None, None
     if rootfs is None:
         made = view.made_files(hostname, who, app.egress)
-        _refuse_covered(app, binds)
         files = [file for file in made if not view.covered(file.path, binds)]
     else:
         mapped = idmap.image_owners(app.name, rootfs.writable, who) if rootfs.mapped else None
         root = RootFolder(rootfs.path, rootfs.writable, mapped)
-        if (secrets or notify_socket) and RUN not in own_places:
+        sockets = [one.socket for one in app.egress if one.socket is not None]
+        runs = any(PurePosixPath(path).is_relative_to(RUN) for path in sockets)
+        if (secrets or notify_socket or runs) and RUN not in own_places:
             # A place of the cell's own for what is put there.
             temporary.append(Temporary(RUN, RUN_SIZE, 0o755, executable=False))
+    if rootfs is not None or view.covered(view.HOSTS, binds):
+        hosts = view.added_hosts(hostname, app.egress)
     return Filesystem(
         root=root,
         binds=tuple(binds),
         temporary=tuple(temporary),
+        hosts=hosts,
         files=(*files, *secrets),
         links=tuple(links),
         proc=automount.proc,
         dev=automount.dev,
     )
-
-
-def _refuse_covered(app: App, binds: Sequence[Bind]) -> None:
-    if app.egress and view.covered("/etc/hosts", binds):
-        raise CloisterError(
-            f"the ways out of {app.name} would not be found by their names",
-            why="a bind covers the cell's own /etc/hosts",
-            hint="bind single files of /etc, or give up `egress`",
-        )
 
 
 def _refuse_without_mounts(app: App, secrets: bool) -> None:

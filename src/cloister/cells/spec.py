@@ -155,14 +155,33 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
+class HostName:
+    """A name and what it stands for: hosts(5)."""
+
+    address: str
+    """In 127.0.0.0/8."""
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hosts:
+    """Names that /etc/hosts has beside those of the file that is there, which is covered."""
+
+    names: tuple[HostName, ...]
+    otherwise: str
+    """What follows them where no file is there."""
+
+
+@dataclass(frozen=True, slots=True)
 class Filesystem:
-    """A root, then binds, temporary file systems, files and links."""
+    """A root, then binds, temporary file systems, names of hosts, files and links."""
 
     root: RootFolder | None
     """``None`` for an empty one in memory."""
     binds: tuple[Bind, ...]
     """Parents before what lies in them."""
     temporary: tuple[Temporary, ...]
+    hosts: Hosts | None
     files: tuple[File, ...]
     links: tuple[Link, ...]
     proc: bool
@@ -179,12 +198,25 @@ class Descriptor:
 
 
 @dataclass(frozen=True, slots=True)
-class LoopbackAddress:
+class Loopback:
     """A TCP port of the cell's loopback interface."""
 
+    TAG: ClassVar[Tag] = Tag("kind", "loopback")
     host: str
     """In 127.0.0.0/8."""
     port: U16
+
+
+@dataclass(frozen=True, slots=True)
+class SocketFile:
+    """A Unix socket that only the application's user may connect to."""
+
+    TAG: ClassVar[Tag] = Tag("kind", "socket")
+    path: str
+    """In the cell."""
+
+
+WayOut = Loopback | SocketFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +225,7 @@ class Egress:
 
     descriptor: I32
     """Of a ``SOCK_SEQPACKET`` socket, in the launcher: they all come in one packet."""
-    addresses: tuple[LoopbackAddress, ...]
+    ways: tuple[WayOut, ...]
 
 
 class Stdin(Enum):

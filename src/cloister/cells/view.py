@@ -6,12 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from cloister.cells.spec import Bind, File, Identity, Link, Text
+from cloister.cells.spec import Bind, File, HostName, Hosts, Identity, Link, Text
 from cloister.model.egress import Egress
 from cloister.model.errors import CloisterError
 
 USER = "app"
 """The application's user and group inside, unless they are root's."""
+HOSTS = "/etc/hosts"
 HOME = "/tmp"  # noqa: S108 - the cell's own
 
 SYSTEM_FOLDERS = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
@@ -122,20 +123,34 @@ def made_files(hostname: str, identity: Identity, egress: Iterable[Egress] = ())
     /etc/hosts."""
     user = user_name(identity)
     group = "root" if identity.gid == 0 else USER
-    names = {one.name: one.address for one in egress}
-    hosts = "".join(f"{address} {name}\n" for name, address in names.items())
+    hosts = "".join(f"{one.address} {one.name}\n" for one in _names(egress))
     texts = {
         "/etc/passwd": f"{user}:x:{identity.uid}:{identity.gid}:{user}:{HOME}:/bin/sh\n"
         "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
         "/etc/group": f"{group}:x:{identity.gid}:\nnogroup:x:65534:\n",
         "/etc/hostname": f"{hostname}\n",
-        "/etc/hosts": f"127.0.0.1 localhost {hostname}\n::1 localhost ip6-localhost ip6-loopback\n"
-        f"{hosts}",
+        HOSTS: _local_hosts(hostname) + hosts,
         # No name server is reachable; asking one would only take time.
         "/etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
         "/etc/resolv.conf": "",
     }
     return [File(path, 0o444, Text(text)) for path, text in texts.items()]
+
+
+def added_hosts(hostname: str, egress: Iterable[Egress]) -> Hosts | None:
+    """The names of ``egress`` for a cell that has another /etc/hosts than its own; ``None``
+    where there are none."""
+    names = _names(egress)
+    return Hosts(names, _local_hosts(hostname)) if names else None
+
+
+def _names(egress: Iterable[Egress]) -> tuple[HostName, ...]:
+    addresses = {one.name: one.address for one in egress}
+    return tuple(HostName(address, name) for name, address in addresses.items() if name and address)
+
+
+def _local_hosts(hostname: str) -> str:
+    return f"127.0.0.1 localhost {hostname}\n::1 localhost ip6-localhost ip6-loopback\n"
 
 
 def arrange(binds: Iterable[Bind]) -> list[Bind]:

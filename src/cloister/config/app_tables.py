@@ -299,7 +299,11 @@ class AppTable(Table):
     egress: Annotated[list[EgressChoice], Form("list of names with ports, or tables")] = setting(
         "What the application may dial outside its cell: names with a port. In the cell each name "
         "stands in /etc/hosts, and the door, which is outside, connects to what the name means "
-        "there, looked up afresh; or a table says where it leads. Nothing else can be reached.",
+        "there, looked up afresh; or a table says where it leads, and may have a Unix socket for "
+        "it. Nothing else can be reached. With a `rootfs` a private file that has its names and "
+        "these covers its /etc/hosts, which stays as it is on the disk; where it has none, one is "
+        "made in a copy of its /etc in memory, which is read-only. A root whose "
+        "/etc/nsswitch.conf has `hosts:` without `files` does not look there.",
         example='["db.internal:5432", "api.payments.example:443"]',
         default=[],
         default_text="none: nothing outside the cell",

@@ -1,9 +1,10 @@
 """`egress` of `[apps.NAME]`: how ways out of a cell are written, and what they come to."""
 
 from collections.abc import Callable, Sequence
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Discriminator, Tag
+from pydantic import AfterValidator, Discriminator, Tag
 
 from cloister.config import forms, targets
 from cloister.config.forms import TABLE_FORM, WORD_FORM, Form, Table, setting
@@ -14,6 +15,7 @@ from cloister.model.app import App, Endpoint
 from cloister.model.egress import Egress
 from cloister.model.errors import HostnameError
 from cloister.model.fences import FilterProfile
+from cloister.model.listener import TcpAddress
 from cloister.model.route import Target, TcpTarget
 
 if TYPE_CHECKING:
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
 MOST = 32
 """Each process of the application has a listening socket for each of them, which its supervisor
 keeps."""
+_PATH_LIMIT = 107
+"""``sun_path`` without its NUL."""
+_TAKEN = ("/dev", "/proc", "/sys", "/run/credentials", "/run/notify", "/tmp/cloister.socket")  # noqa: S108
+"""What the cell has of Cloister's."""
 _LOCAL = frozenset({"localhost", "ip6-localhost", "ip6-loopback"})
 
 
@@ -32,7 +38,8 @@ def _parse_way(text: str) -> TcpTarget:
             Code.BAD_TARGET,
             f'"{text}" is no way out by its name',
             why="it is the name and the port that the application dials",
-            hint='for example "db.internal:5432"; { name, port, to } sends them elsewhere',
+            hint='for example "db.internal:5432"; { name, port, to } sends them elsewhere, '
+            "{ socket, to } is a Unix socket instead",
         )
     if target.is_literal:
         raise refusal(
@@ -66,13 +73,29 @@ def _parse_name(text: str) -> str:
 
 
 class EgressTable(Table):
-    """`[[apps.NAME.egress]]`: a name and a port that lead to another place."""
+    """`[[apps.NAME.egress]]`: a name and a port, or a Unix socket, that lead to another place."""
 
-    name: Annotated[str, Form("hostname"), forms.text(_parse_name)] = setting(
-        "The name that the application dials.", example='"db.internal"'
+    name: Annotated[str, Form("hostname"), forms.text(_parse_name)] | None = setting(
+        "The name that the application dials; with `port`.",
+        example='"db.internal"',
+        default=None,
+        default_text="none",
     )
-    port: Annotated[int, Form("number")] = setting(
-        "The port that it dials.", example="5432", at_least=1, at_most=65535
+    port: Annotated[int, Form("number")] | None = setting(
+        "The port that it dials; with `name`.",
+        example="5432",
+        default=None,
+        default_text="none",
+        at_least=1,
+        at_most=65535,
+    )
+    socket: forms.CellPath | None = setting(
+        "The path of a Unix socket in the cell, for a program that connects to one; instead of "
+        "`name` and `port`, or beside them. It is made before the program starts, in a folder of "
+        "the cell's own, and nobody but the application can connect to it.",
+        example='"/run/postgresql/.s.PGSQL.5432"',
+        default=None,
+        default_text="none",
     )
     to: forms.TargetText = setting(
         "Where that leads, as `target` of a route: an address, a name, a service record, or a "
@@ -81,13 +104,32 @@ class EgressTable(Table):
     )
 
 
+def _whole(table: EgressTable) -> EgressTable:
+    if (table.name is None) != (table.port is None):
+        missing = "name" if table.name is None else "port"
+        raise refusal(
+            Code.MISSING_KEY,
+            f"a way out has no `{missing}`",
+            why="a program dials a name together with a port",
+            hint=f"add `{missing}`",
+        )
+    if table.name is None and table.socket is None:
+        raise refusal(
+            Code.MISSING_KEY,
+            f"nothing in the cell leads to {table.to}",
+            why="it has neither `name` and `port` nor `socket`",
+            hint='for example socket = "/run/db.sock"',
+        )
+    return table
+
+
 def _form(value: object) -> str:
     return TABLE_FORM if isinstance(value, dict | EgressTable) else WORD_FORM
 
 
 EgressChoice = Annotated[
     Annotated[TcpTarget, Form("name:port"), forms.text(_parse_way), Tag(WORD_FORM)]
-    | Annotated[EgressTable, Tag(TABLE_FORM)],
+    | Annotated[EgressTable, AfterValidator(_whole), Tag(TABLE_FORM)],
     Discriminator(_form),
     Form("name:port, or table"),
 ]
@@ -101,12 +143,18 @@ def resolve(
     addresses: dict[str, str] = {}
     found = []
     for table in tables:
+        name: str | None
+        port: int | None
         if isinstance(table, EgressTable):
             name, port, target = table.name, table.port, complete(table.to)
+            socket = table.socket
         else:
             name, port, target = table.host.removesuffix("."), table.port, table
-        address = addresses.setdefault(name, f"127.0.1.{len(addresses) + 1}")
-        found.append(Egress(name, port, address, target))
+            socket = None
+        address = None
+        if name is not None:
+            address = addresses.setdefault(name, f"127.0.1.{len(addresses) + 1}")
+        found.append(Egress(name, port, address, target, socket))
     return tuple(found)
 
 
@@ -124,17 +172,20 @@ def check(app: App, report: "Report") -> None:
             hint="let one program of yours dial the others, in an application of its own",
         )
     _check_cell(app, path, report)
-    seen: set[tuple[str, int]] = set()
+    seen: set[object] = set()
     for number, one in enumerate(app.egress):
-        if (one.name, one.port) in seen:
-            report.add(
-                Code.CONFLICTING_KEYS,
-                f"{one} stands twice",
-                (*path, number),
-                why="one name and port lead to one place",
-                hint="remove one of them",
-            )
-        seen.add((one.name, one.port))
+        if one.socket is not None:
+            _check_socket(app, one.socket, (*path, number, "socket"), report)
+        for place in one.places:
+            if place in seen:
+                report.add(
+                    Code.CONFLICTING_KEYS,
+                    f"{one if isinstance(place, TcpAddress) else one.socket} stands twice",
+                    (*path, number),
+                    why="what is reached there is one place",
+                    hint="remove one of them",
+                )
+            seen.add(place)
         if app.endpoint is Endpoint.PORT and one.port == app.port:
             report.add(
                 Code.CONFLICTING_KEYS,
@@ -143,6 +194,36 @@ def check(app: App, report: "Report") -> None:
                 why="a program that listens on all addresses of its cell would find it taken",
                 hint=f"give the application another `port` than {app.port}",
             )
+
+
+def _check_socket(app: App, socket: str, path: KeyPath, report: "Report") -> None:
+    if len(socket.encode()) > _PATH_LIMIT:
+        report.add(
+            Code.BAD_PATH,
+            f"`socket` has {len(socket.encode())} bytes",
+            path,
+            why=f"a program can name at most {_PATH_LIMIT} of a Unix socket's path (unix(7))",
+            hint="take a shorter one, such as /run/db.sock",
+        )
+    place = PurePosixPath(socket)
+    shown = [bind.destination for bind in app.binds]
+    if app.directory is not None and app.isolation.rootfs is None:
+        shown.append(app.directory)
+    own = [one.path for one in app.isolation.temporary]
+    above = [one for one in (*_TAKEN, *shown, *own) if place.is_relative_to(one)]
+    innermost = max(above, key=len, default=None)
+    if innermost in own and str(place) != innermost:
+        return
+    if innermost is not None:
+        report.add(
+            Code.PROTECTED_DESTINATION,
+            f"no socket can be made at {socket}",
+            path,
+            why="the cell's own devices, processes or credentials are there"
+            if innermost in _TAKEN
+            else f"{innermost} of the cell is another thing already",
+            hint="take a folder that is the cell's own, such as /run",
+        )
 
 
 def _check_cell(app: App, path: KeyPath, report: "Report") -> None:
@@ -154,14 +235,15 @@ def _check_cell(app: App, path: KeyPath, report: "Report") -> None:
             "remove it, or give the cell its network namespace back",
         ),
         (
-            not own.mount or app.isolation.rootfs is not None,
-            "its /etc/hosts is not the cell's own, so the names would not be found there",
-            "let it have the default root, without `rootfs`",
+            not own.mount,
+            "it sees the host's files, so neither names nor sockets of its own can be put there",
+            "give the cell its mount namespace back",
         ),
         (
-            app.fences.profile is FilterProfile.STRICT,
+            app.fences.profile is FilterProfile.STRICT
+            and any(one.name is not None for one in app.egress),
             "the profile `strict` has no sockets but Unix ones",
-            "take the profile `default`",
+            "give each way a `socket` and no name, or take the profile `default`",
         ),
     ):
         if missing:

@@ -2,8 +2,8 @@
 
 use cloister_proto::messages::cell::{
     Bind, Clocks, Condition, ConditionalCall, Content, ControlGroups, Descriptor, Egress, Fences,
-    File, Filesystem, IdRange, Identity, Label, Landlock, LimitedResource, Link, LoopbackAddress,
-    Namespaces, Protections, ResourceLimit, Spec, Stdin, SystemCalls, Temporary, Variable,
+    File, Filesystem, HostName, Hosts, IdRange, Identity, Label, Landlock, LimitedResource, Link,
+    Namespaces, Protections, ResourceLimit, Spec, Stdin, SystemCalls, Temporary, Variable, WayOut,
 };
 
 /// A cell with something of everything.
@@ -56,6 +56,13 @@ pub fn full() -> Spec {
                 mode: 0o1777,
                 executable: true,
             }],
+            hosts: Some(Hosts {
+                names: vec![HostName {
+                    address: [127, 0, 1, 1].into(),
+                    name: "db.internal".into(),
+                }],
+                otherwise: "127.0.0.1 localhost\n".into(),
+            }),
             files: vec![
                 File {
                     path: "/etc/hostname".into(),
@@ -83,9 +90,12 @@ pub fn full() -> Spec {
         }],
         egress: Some(Egress {
             descriptor: 15,
-            addresses: vec![
+            ways: vec![
                 loopback([127, 0, 1, 1], 5432),
                 loopback([127, 0, 1, 2], 443),
+                WayOut::Socket {
+                    path: "/run/db.sock".into(),
+                },
             ],
         }),
         stdin: Stdin::Null,
@@ -187,8 +197,8 @@ pub fn bare() -> Spec {
     }
 }
 
-pub fn loopback(host: [u8; 4], port: u16) -> LoopbackAddress {
-    LoopbackAddress {
+pub fn loopback(host: [u8; 4], port: u16) -> WayOut {
+    WayOut::Loopback {
         host: host.into(),
         port,
     }

@@ -57,26 +57,35 @@ pub struct Spec {
     pub fences: Fences,
 }
 
-/// Listening sockets on the cell's loopback interface, which its launcher's caller serves: what
-/// the application reaches there is what that one lets it reach.
+/// Listening sockets in the cell, which its launcher's caller serves: what the application
+/// reaches there is what that one lets it reach.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Egress {
     /// An inherited `SOCK_SEQPACKET` socket. All listening sockets go there in one packet of one
-    /// byte (`SCM_RIGHTS`), in the order of `addresses`, before the application runs.
+    /// byte (`SCM_RIGHTS`), in the order of `ways`, before the application runs.
     pub descriptor: i32,
-    /// Where they listen, 1 to 253 addresses of 127.0.0.0/8.
-    pub addresses: Vec<LoopbackAddress>,
+    /// Where they listen, 1 to 253 places.
+    pub ways: Vec<WayOut>,
 }
 
-/// A TCP port of the loopback interface.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LoopbackAddress {
-    /// In 127.0.0.0/8.
-    pub host: Ipv4Addr,
-    /// Not 0.
-    pub port: u16,
+/// Where one of them listens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum WayOut {
+    /// A TCP port of the cell's loopback interface.
+    Loopback {
+        /// In 127.0.0.0/8.
+        host: Ipv4Addr,
+        /// Not 0.
+        port: u16,
+    },
+    /// A Unix socket that only the application's user may connect to; only with a mount
+    /// namespace of its own.
+    Socket {
+        /// An absolute path in the cell where nothing is; missing folders above it are made.
+        path: String,
+    },
 }
 
 /// One environment variable.
@@ -173,7 +182,7 @@ pub struct Clocks {
 /// The cell's file system: an empty root or a folder of the host, then binds and temporary
 /// file systems, each parent before what lies in it whatever its kind (a bind on `/tmp/app`
 /// lies in a temporary `/tmp` and stays visible; the caller has sorted the binds themselves),
-/// then files, then links. An empty root ends read-only.
+/// then names of hosts, files and links. An empty root ends read-only.
 ///
 /// Where something is to be put at a path that a folder of the root does not have, the cell
 /// sees a copy of that folder in memory, which shows what is in the folder and has the path:
@@ -187,6 +196,8 @@ pub struct Filesystem {
     pub binds: Vec<Bind>,
     /// Private writable file systems in memory.
     pub temporary: Vec<Temporary>,
+    /// Names that are added to what /etc/hosts says.
+    pub hosts: Option<Hosts>,
     /// Small files made for the cell.
     pub files: Vec<File>,
     /// Symbolic links.
@@ -252,6 +263,27 @@ pub struct Temporary {
     pub mode: u32,
     /// Whether programs on it may be executed.
     pub executable: bool,
+}
+
+/// Names that /etc/hosts has beside those of the file that is there. A private file, which can
+/// be read only, covers that one; nothing is written to it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hosts {
+    /// The names. What the file that is there says of the same names is left out.
+    pub names: Vec<HostName>,
+    /// What follows them where no file is there.
+    pub otherwise: String,
+}
+
+/// A name and what it stands for: hosts(5).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HostName {
+    /// What it stands for.
+    pub address: Ipv4Addr,
+    /// The name, in lower case.
+    pub name: String,
 }
 
 /// A file made for the cell, owned by the application's user.
