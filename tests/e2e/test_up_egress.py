@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import pytest
 from tests.support.up import Client, Traces, Up, have_ended, open_folder
@@ -197,6 +198,55 @@ def test_a_socket_in_the_cell_leads_to_its_one_destination(up: Up) -> None:
         assert {one.pid for one in up.app("one").processes} == cells
         assert dial("/run/backend.sock") == "pong to ping"
         assert dial("/tmp/db.sock") == "pong to ping"
+
+
+def egress_counts(up: Up) -> dict[str, tuple[int, int, int, int, int]]:
+    return {
+        one.name: (one.accepted, one.active, one.failed, one.bytes_to_target, one.bytes_to_client)
+        for one in up.app("one").egress
+    }
+
+
+def test_what_each_way_was_used_for_is_counted(up: Up) -> None:
+    with backend() as port:
+        ways = (
+            f'{{ name = "db.internal", port = 5432, socket = "/run/db.sock", '
+            f'to = "127.0.0.1:{port}" }},'
+            '{ name = "gone.internal", port = 1, to = "unix:/nowhere" }'
+        )
+        dial = serve(up, ways, "processes = 2")
+        assert egress_counts(up) == {
+            "db.internal:5432": (0, 0, 0, 0, 0),
+            "gone.internal:1": (0, 0, 0, 0, 0),
+        }
+        for place in (("db.internal", 5432), ("/run/db.sock",), ("db.internal", 5432)):
+            assert dial(*place) == "pong to ping"
+        dial("gone.internal", 1)
+        expected = {
+            "db.internal:5432": (3, 0, 0, 3 * len("ping"), 3 * len("pong to ping")),
+            "gone.internal:1": (1, 0, 1, 0, 0),
+        }
+        wait_until(lambda: egress_counts(up) == expected, what="all of it counted")
+        transport = httpx.HTTPTransport(uds=str(up.runtime / "control.sock"))
+        with httpx.Client(transport=transport, base_url="http://cloister") as client:
+            metrics = client.get("/metrics").text
+        labels = 'app="one",way="db.internal:5432"'
+        assert f"cloister_app_egress_connections_accepted_total{{{labels}}} 3\n" in metrics
+        # They are not lost with the door, nor with the supervisor that has asked for them.
+        (door,) = egress_doors(up)
+        door.kill()
+        assert dial("/run/db.sock") == "pong to ping"
+        wait_until(
+            lambda: egress_counts(up)["db.internal:5432"][:2] == (4, 0), what="one connection more"
+        )
+        up.kill()
+        up.start("--log-format", "json")
+        up.wait_ready()
+        assert dial("db.internal", 5432) == "pong to ping"
+        wait_until(
+            lambda: egress_counts(up)["db.internal:5432"][:2] == (2, 0),
+            what="what the door that is there has counted",
+        )
 
 
 def check_confined(door: psutil.Process, app_uid: int) -> None:

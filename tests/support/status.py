@@ -6,6 +6,7 @@ from cloister.apps.status import (
     AppStatus,
     DaemonStatus,
     DoorStatus,
+    EgressStatus,
     ListenerStatus,
     ProtectionStatus,
     ResourceStatus,
@@ -33,9 +34,13 @@ BLOG = AppStatus(
         Usage(12.5, 4096, 8192, 10, 20, 3),
         Counters(1, 2, 3, 4, 5, 0.5),
     ),
+    egress=(
+        EgressStatus("db.internal:5432", "tcp:db:5432", 7, 2, 1, 30, 40, {"target-timeout": 1}),
+        EgressStatus("/run/db.sock", "unix:/run/db", 0, 0, 0, 0, 0, {}),
+    ),
 )
 SHOP = dataclasses.replace(
-    BLOG, name="shop", state="backoff", pid=None, traffic=None, resources=None
+    BLOG, name="shop", state="backoff", pid=None, traffic=None, resources=None, egress=()
 )
 DOOR = DoorStatus(
     state="ready",
@@ -69,7 +74,9 @@ STATUS = DaemonStatus(
     authority=None,
     rootless=False,
     listeners=(
-        ListenerStatus("https", "0.0.0.0:443", "by server name", 10, 1, {"complete": 9}),
+        ListenerStatus(
+            "https", "0.0.0.0:443", "by server name", 10, 1, {"complete": 9}, None, False, 50, 60
+        ),
         ListenerStatus('odd"name\\', "unix:/run/a\nb", "to unix:/run/x", None, None, {}),
     ),
     apps=(BLOG, SHOP),

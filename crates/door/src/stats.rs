@@ -139,6 +139,10 @@ pub struct ListenerCounters {
     pub accepted: Counter,
     /// Connections open now.
     pub active: Gauge,
+    /// Bytes from clients.
+    pub bytes_to_target: Counter,
+    /// Bytes to clients.
+    pub bytes_to_client: Counter,
     /// How they ended.
     pub outcomes: OutcomeCounters,
 }
@@ -152,6 +156,8 @@ impl ListenerCounters {
             address: address.to_owned(),
             accepted: Counter::default(),
             active: Gauge::default(),
+            bytes_to_target: Counter::default(),
+            bytes_to_client: Counter::default(),
             outcomes: OutcomeCounters::default(),
         })
     }
@@ -166,6 +172,8 @@ impl ListenerCounters {
             address: self.address.clone(),
             accepted: self.accepted.get(),
             active: u64::from(self.active.get()),
+            bytes_to_target: self.bytes_to_target.get(),
+            bytes_to_client: self.bytes_to_client.get(),
             outcomes,
         }
     }

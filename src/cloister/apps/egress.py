@@ -24,6 +24,8 @@ from cloister.apps.kept import Kept
 from cloister.apps.logs import Level, LogEvent, Sink
 from cloister.apps.machine import State
 from cloister.apps.service import Service, ServicePlan
+from cloister.apps.status import EgressStatus
+from cloister.door.messages import Outcome, Statistics
 from cloister.model import egress as model
 from cloister.model.app import App
 from cloister.model.errors import CloisterError, DoorError
@@ -35,6 +37,16 @@ from cloister.sockets.bind import BoundSocket
 
 KIND = "egress-door"
 """What its doors are called where they are kept."""
+_FAILED = frozenset(
+    outcome.value
+    for outcome in (
+        Outcome.REFUSED_LIMIT,
+        Outcome.REFUSED_CLIENT_LIMIT,
+        Outcome.TARGET_UNREACHABLE,
+        Outcome.TARGET_TIMEOUT,
+        Outcome.INTERNAL,
+    )
+)
 _FLUSHING = 2.0
 """Seconds in which what an application has sent before its end still goes out."""
 _BACKOFF = BackoffPolicy(longest_pause=5.0, give_up_after=None)
@@ -86,6 +98,15 @@ class Egress:
         """Of the door, while there is one."""
         process = self._service.process
         return None if process is None else process.pid
+
+    async def status(self) -> tuple[EgressStatus, ...]:
+        """What each way out was used for. A door has a second to give its counters."""
+        process = self._service.process
+        if isinstance(process, FrontDoorProcess):
+            statistics = await process.stats()
+        else:
+            statistics = await self._program.statistics()
+        return tuple(counted(way, statistics) for way in self._app.egress)
 
     def add(self, cell: object, sockets: Sequence[socket.socket]) -> None:
         """Serve what listens in a new cell, in the order of the application's ways out. The
@@ -186,6 +207,25 @@ class Ways:
                 os.close(descriptor)
             raise _lost(self._app, f"{len(descriptors)} of {wanted} sockets have come")
         return tuple(socket.socket(fileno=descriptor) for descriptor in descriptors)
+
+
+def counted(way: model.Egress, statistics: Statistics) -> EgressStatus:
+    """What the door has counted at all places of ``way`` together."""
+    found = [one for one in statistics.listeners if one.name == str(way)]
+    outcomes: dict[str, int] = {}
+    for one in found:
+        for outcome, count in one.outcomes.items():
+            outcomes[outcome] = outcomes.get(outcome, 0) + count
+    return EgressStatus(
+        name=str(way),
+        target=str(way.target),
+        accepted=sum(one.accepted for one in found),
+        active=sum(one.active for one in found),
+        failed=sum(count for outcome, count in outcomes.items() if outcome in _FAILED),
+        bytes_to_target=sum(one.bytes_to_target for one in found),
+        bytes_to_client=sum(one.bytes_to_client for one in found),
+        outcomes=outcomes,
+    )
 
 
 def _places(app: App) -> list[tuple[model.Egress, Address]]:

@@ -353,9 +353,10 @@ class FrontDoorProgram:
         """Keeps the counters of one that has ended."""
         self._ended = total(self._ended, ended(generation.statistics))
 
-    async def statistics(self, current: Generation) -> Statistics:
-        """Of all that there are and were."""
-        asked = await asyncio.gather(*(one.ask() for one in (*self.retired, current)))
+    async def statistics(self, current: Generation | None = None) -> Statistics:
+        """Of all that there are and were; ``current`` is the one that accepts."""
+        there = self.retired if current is None else (*self.retired, current)
+        asked = await asyncio.gather(*(one.ask() for one in there))
         sums = self._ended
         for one in asked:
             sums = total(sums, one)

@@ -64,6 +64,8 @@ def listener_statuses(
                 outcomes=dict(one.outcomes) if one else {},
                 hosts_directory=names.hosts_directory,
                 hashed=names.hashed,
+                bytes_to_target=one.bytes_to_target if one else None,
+                bytes_to_client=one.bytes_to_client if one else None,
             )
         )
     return tuple(found)
@@ -81,8 +83,13 @@ def traffic_by_app(apps: Iterable[str], statistics: Statistics | None) -> dict[s
     return {name: counted.get(name, nothing) for name in apps}
 
 
-def app_status(supervised: Supervised, traffic: Traffic | None, resources: Resources) -> AppStatus:
-    """Reads the application's control groups: some hundred system calls."""
+async def app_status(
+    supervised: Supervised, traffic: Traffic | None, resources: Resources
+) -> AppStatus:
+    """Reads the application's control groups: some hundred system calls. Waits for the door of
+    its ways out, at most a second."""
+    egress = supervised.program.egress
+    ways = () if egress is None else await egress.status()
     app, service = supervised.app, supervised.service
     return AppStatus(
         name=app.name,
@@ -106,6 +113,7 @@ def app_status(supervised: Supervised, traffic: Traffic | None, resources: Resou
         fences=tuple(
             ProtectionStatus(one.name, one.active, one.detail) for one in supervised.program.fences
         ),
+        egress=ways,
     )
 
 

@@ -29,6 +29,24 @@ class Traffic:
 
 
 @dataclass(frozen=True, slots=True)
+class EgressStatus:
+    """One way out of an application's cells, counted by the door that serves it since the
+    application has these settings, or since the supervisor's start."""
+
+    name: str
+    """What the application dials, ``NAME:PORT``, or the path of its socket alone."""
+    target: str
+    accepted: int
+    active: int
+    failed: int
+    """Connections that did not come to the target: it was not reached, or a limit was."""
+    bytes_to_target: int
+    bytes_to_client: int
+    outcomes: dict[str, int]
+    """How its ended connections ended."""
+
+
+@dataclass(frozen=True, slots=True)
 class ProcessStatus:
     """One process of an application, or the place of one that is to come back."""
 
@@ -94,6 +112,7 @@ class AppStatus:
     """``None`` before its first start."""
     fences: tuple[ProtectionStatus, ...] = ()
     """Around its newest process; none before its first start."""
+    egress: tuple[EgressStatus, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +130,8 @@ class ListenerStatus:
     """Where it looks for names that no application has."""
     hashed: bool = False
     """Whether that directory's folders are called by hashes."""
+    bytes_to_target: int | None = None
+    bytes_to_client: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

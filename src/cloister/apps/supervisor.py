@@ -459,6 +459,12 @@ class Supervisor:
         statistics = await self._statistics()
         await self._resources.look_at_disks()
         traffic = reporting.traffic_by_app(self._apps, statistics)
+        apps = await asyncio.gather(
+            *(
+                reporting.app_status(one, traffic.get(name), self._resources)
+                for name, one in self._apps.items()
+            )
+        )
         return DaemonStatus(
             version=cloister.__version__,
             pid=os.getpid(),
@@ -470,10 +476,7 @@ class Supervisor:
             listeners=reporting.listener_statuses(
                 self._snapshot.listeners, self._endpoints.listeners, statistics
             ),
-            apps=tuple(
-                reporting.app_status(one, traffic.get(name), self._resources)
-                for name, one in self._apps.items()
-            ),
+            apps=tuple(apps),
             door=self._door_status(statistics),
         )
 
@@ -483,7 +486,7 @@ class Supervisor:
         statistics = await self._statistics()
         await self._resources.look_at_disks()
         traffic = reporting.traffic_by_app(self._apps, statistics).get(name)
-        return reporting.app_status(self._supervised(name), traffic, self._resources)
+        return await reporting.app_status(self._supervised(name), traffic, self._resources)
 
     async def door_status(self) -> DoorStatus:
         """How the door is. Waits for it as :meth:`status`."""

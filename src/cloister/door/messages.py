@@ -14,7 +14,7 @@ from cloister import wire
 from cloister.model.errors import DoorError
 from cloister.wire import U16, U32, U64, Tag
 
-PROTOCOL = 3
+PROTOCOL = 4
 """The version of this schema; :class:`Ready` names the door's."""
 
 
@@ -119,6 +119,8 @@ class ListenerStatistics:
     address: str
     accepted: U64
     active: U64
+    bytes_to_target: U64
+    bytes_to_client: U64
     outcomes: Mapping[str, U64]
     """As :attr:`Statistics.outcomes`."""
 

@@ -8,7 +8,13 @@ words of Cloister's own: nothing that a client or an application could make more
 from collections.abc import Iterable, Iterator
 
 from cloister.apps.machine import State
-from cloister.apps.status import AppStatus, DaemonStatus, DoorStatus, ListenerStatus
+from cloister.apps.status import (
+    AppStatus,
+    DaemonStatus,
+    DoorStatus,
+    EgressStatus,
+    ListenerStatus,
+)
 from cloister.cells.cgroups.counters import Counters, Usage
 from cloister.cells.quotas.bounds import DiskUsage
 from cloister.door.messages import Histogram, Outcome
@@ -115,11 +121,13 @@ def _listeners(listeners: Iterable[ListenerStatus]) -> Iterator[Family]:
     accepted: Numbers = []
     active: Numbers = []
     ended: Numbers = []
+    relayed: Numbers = []
     for one in listeners:
         names = labels(listener=one.name, address=one.address)
         accepted += _known(one.accepted, names)
         active += _known(one.active, names)
         ended += _outcomes(one.outcomes, names, known=one.accepted is not None)
+        relayed += _directions(names, one.bytes_to_target, one.bytes_to_client)
     yield counter(
         "cloister_listener_connections_accepted_total",
         "Connections accepted, by listening address.",
@@ -132,6 +140,9 @@ def _listeners(listeners: Iterable[ListenerStatus]) -> Iterator[Family]:
         "cloister_listener_connections_ended_total",
         "Connections that have ended, by listening address and by how they did.",
         ended,
+    )
+    yield counter(
+        "cloister_listener_relayed_bytes_total", "Bytes relayed, by listening address.", relayed
     )
 
 
@@ -165,6 +176,7 @@ def _apps(apps: tuple[AppStatus, ...]) -> Iterator[Family]:
     for names, traffic in counted:
         relayed += _directions(names, traffic.bytes_to_target, traffic.bytes_to_client)
     yield counter("cloister_app_relayed_bytes_total", "Bytes relayed.", relayed)
+    yield from _egress([(names, one) for names, app in named for one in app.egress])
     resources = [(names, app.resources) for names, app in named if app.resources is not None]
     yield from _usage([(names, one.usage) for names, one in resources])
     yield from _limits([(names, one.counters) for names, one in resources])
@@ -175,6 +187,29 @@ def _apps(apps: tuple[AppStatus, ...]) -> Iterator[Family]:
         ((names, int(one.gives_way)) for names, one in resources),
     )
     yield from _stored([(names, disk) for names, one in resources for disk in one.disks])
+
+
+def _egress(found: list[tuple[Labels, EgressStatus]]) -> Iterator[Family]:
+    ways = [((*names, ("way", one.name)), one) for names, one in found]
+    yield counter(
+        "cloister_app_egress_connections_accepted_total",
+        "Connections of the application to its ways out.",
+        ((names, one.accepted) for names, one in ways),
+    )
+    yield gauge(
+        "cloister_app_egress_connections",
+        "Connections of the application to its ways out that are open.",
+        ((names, one.active) for names, one in ways),
+    )
+    yield counter(
+        "cloister_app_egress_failures_total",
+        "Connections of the application that did not come to where its way out leads.",
+        ((names, one.failed) for names, one in ways),
+    )
+    relayed: Numbers = []
+    for names, one in ways:
+        relayed += _directions(names, one.bytes_to_target, one.bytes_to_client)
+    yield counter("cloister_app_egress_relayed_bytes_total", "Bytes relayed.", relayed)
 
 
 def _usage(found: list[tuple[Labels, Usage]]) -> Iterator[Family]:

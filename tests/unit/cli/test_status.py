@@ -8,6 +8,7 @@ from cloister.apps.status import (
     AppStatus,
     DaemonStatus,
     DoorStatus,
+    EgressStatus,
     Failure,
     ListenerStatus,
     ProcessStatus,
@@ -66,7 +67,18 @@ STATUS = DaemonStatus(
     runtime_directory="/run/cloister",
     authority=None,
     rootless=False,
-    listeners=(ListenerStatus("https", "0.0.0.0:443", "by server name", 10, 1, {"complete": 9}),),
+    listeners=(
+        ListenerStatus(
+            "https",
+            "0.0.0.0:443",
+            "by server name",
+            10,
+            1,
+            {"complete": 9},
+            bytes_to_target=10,
+            bytes_to_client=2048,
+        ),
+    ),
     apps=(BLOG,),
     door=DOOR,
 )
@@ -94,8 +106,8 @@ def test_everything_on_one_page(capsys: pytest.CaptureFixture[str]) -> None:
     assert shown(STATUS, capsys) == (
         "cloister 1.2.3, process 7, /etc/cloister/cloister.toml\n"
         "\n"
-        "LISTENER  ADDRESS      ROUTE           ACCEPTED  OPEN\n"
-        "https     0.0.0.0:443  by server name  10        1\n"
+        "LISTENER  ADDRESS      ROUTE           ACCEPTED  OPEN  IN    OUT\n"
+        "https     0.0.0.0:443  by server name  10        1     10 B  2.0 KiB\n"
         "\n"
         "APP   STATE  SINCE  PID  HOST UID  RESTARTS  CONNECTIONS  OPEN  IN      OUT      HOSTS\n"
         "blog  ready  60 s   77   500001    1         9            1     1000 B  3.0 MiB  "
@@ -125,6 +137,20 @@ def test_each_process_of_an_application_that_has_several(
         "\n\nPROCESSES OF  STATE     SINCE  PID  RESTARTS  REQUESTS\n"
         "blog          ready     60 s   77   0         3\n"
         "blog          starting  1 s    78   2         -\n\n"
+    ) in text
+
+
+def test_each_way_out(capsys: pytest.CaptureFixture[str]) -> None:
+    egress = (
+        EgressStatus("db.internal:5432", "tcp:db:5432", 7, 2, 1, 30, 4096, {"target-timeout": 1}),
+        EgressStatus("/run/a.sock", "unix:/run/a", 0, 0, 0, 0, 0, {}),
+    )
+    app = dataclasses.replace(BLOG, egress=egress)
+    text = shown(dataclasses.replace(STATUS, apps=(app,)), capsys)
+    assert (
+        "\n\nWAYS OUT OF  WAY               TO           CONNECTIONS  OPEN  FAILED  IN       OUT\n"
+        "blog         db.internal:5432  tcp:db:5432  7            2     1       4.0 KiB  30 B\n"
+        "blog         /run/a.sock       unix:/run/a  0            0     0       0 B      0 B\n\n"
     ) in text
 
 

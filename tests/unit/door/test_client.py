@@ -26,7 +26,7 @@ control = socket.socket(fileno=int(arguments[arguments.index("--control-fd") + 1
 pending = []
 def say(**message):
     control.send(json.dumps(message).encode())
-def ready(protocol=3):
+def ready(protocol=4):
     say(type="ready", protocol=protocol, version="0", confinement=[
         dict(name="user", active=True, detail="as asked")])
 def take():
@@ -171,7 +171,7 @@ def test_requests_at_once_get_their_own_replies(door: Callable[..., DoorLaunch])
         ("print('no luck', file=sys.stderr); sys.exit(3)", "has ended", "status 3"),
         ("print('no luck', file=sys.stderr); sys.exit(3)", "has ended", "no luck"),
         ("os.kill(os.getpid(), signal.SIGKILL)", "has ended", "signal 9"),
-        ("ready(1); take()", "speaks protocol 1", "speaks protocol 3"),
+        ("ready(1); take()", "speaks protocol 1", "speaks protocol 4"),
         ("control.send(b'hello'); take()", "cannot be read", None),
         ("control.close(); signal.pause()", "has ended", None),
         ("signal.pause()", "not ready after 1 s", None),

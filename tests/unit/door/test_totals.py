@@ -13,7 +13,7 @@ FIRST = dataclasses.replace(
     active=2,
     outcomes={"complete": 3},
     connect=Histogram((100, 200), (1, 2, 3), 900),
-    listeners=(ListenerStatistics("https", "[::]:443", 5, 2, {"complete": 3}),),
+    listeners=(ListenerStatistics("https", "[::]:443", 5, 2, 70, 80, {"complete": 3}),),
     apps=(AppStatistics("blog", 4, 1, 10, 20), AppStatistics("gone", 1, 0, 1, 1)),
 )
 SECOND = dataclasses.replace(
@@ -24,7 +24,7 @@ SECOND = dataclasses.replace(
     active=1,
     outcomes={"complete": 1, "drained": 1},
     connect=Histogram((100, 200), (10, 20, 30), 9000),
-    listeners=(ListenerStatistics("https", "[::]:443", 1, 1, {}),),
+    listeners=(ListenerStatistics("https", "[::]:443", 1, 1, 1, 2, {}),),
     apps=(AppStatistics("blog", 1, 1, 1, 2),),
 )
 
@@ -49,7 +49,7 @@ def test_numbers_add_up_by_their_keys() -> None:
         hello=NOTHING.hello,
         connect=Histogram((100, 200), (11, 22, 33), 9900),
         answer=NOTHING.answer,
-        listeners=(ListenerStatistics("https", "[::]:443", 6, 3, {"complete": 3}),),
+        listeners=(ListenerStatistics("https", "[::]:443", 6, 3, 71, 82, {"complete": 3}),),
         apps=(AppStatistics("blog", 5, 2, 11, 22), AppStatistics("gone", 1, 0, 1, 1)),
     )
     assert total(FIRST, SECOND) == expected

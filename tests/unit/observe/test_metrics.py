@@ -47,5 +47,5 @@ def test_labels_have_no_more_values_than_the_configuration_has_names() -> None:
     names = set(re.findall(r"[{,](\w+)=", text(STATUS)))
     assert names == {
         *("version", "state", "protection", "outcome", "direction", "le"),
-        *("listener", "address", "app"),
+        *("listener", "address", "app", "way"),
     }

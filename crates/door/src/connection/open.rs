@@ -299,9 +299,11 @@ impl Connection {
     pub(super) fn count(&self, up: u64, down: u64, shared: &Shared) {
         if up > 0 {
             shared.counters.bytes_to_target.add(up);
+            self.terms.counters.bytes_to_target.add(up);
         }
         if down > 0 {
             shared.counters.bytes_to_client.add(down);
+            self.terms.counters.bytes_to_client.add(down);
         }
         if let Some(app) = &self.app {
             app.bytes_to_target.add(up);

@@ -11,7 +11,7 @@
 use serde::{Deserialize, Serialize};
 
 /// The version of this schema; [`Reply::Ready`] names it.
-pub const PROTOCOL: u32 = 3;
+pub const PROTOCOL: u32 = 4;
 
 /// What the supervisor asks of the door.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -375,6 +375,10 @@ pub struct ListenerStatistics {
     pub accepted: u64,
     /// Connections open now.
     pub active: u64,
+    /// Bytes from clients.
+    pub bytes_to_target: u64,
+    /// Bytes to clients.
+    pub bytes_to_client: u64,
     /// As [`Statistics::outcomes`].
     pub outcomes: std::collections::BTreeMap<String, u64>,
 }

@@ -87,8 +87,19 @@ def _print(status: "DaemonStatus", now: float) -> None:
         click.echo("rootless: the cells and the door share the user's own id")
     click.echo()
     output.print_table(
-        ("LISTENER", "ADDRESS", "ROUTE", "ACCEPTED", "OPEN"),
-        [(one.name, one.address, one.route, one.accepted, one.active) for one in status.listeners],
+        ("LISTENER", "ADDRESS", "ROUTE", "ACCEPTED", "OPEN", "IN", "OUT"),
+        [
+            (
+                one.name,
+                one.address,
+                one.route,
+                one.accepted,
+                one.active,
+                None if one.bytes_to_target is None else size(one.bytes_to_target),
+                None if one.bytes_to_client is None else size(one.bytes_to_client),
+            )
+            for one in status.listeners
+        ],
     )
     click.echo()
     output.print_table(
@@ -109,6 +120,7 @@ def _print(status: "DaemonStatus", now: float) -> None:
     )
     click.echo()
     _print_processes(status.apps, now)
+    _print_egress(status.apps)
     _print_resources(status.apps)
     _print_fences(status.apps)
     _print_door(status, now)
@@ -147,6 +159,29 @@ def _print_processes(apps: "tuple[AppStatus, ...]", now: float) -> None:
     ]
     if rows:
         columns = ("PROCESSES OF", "STATE", "SINCE", "PID", "RESTARTS", "REQUESTS")
+        output.print_table(columns, rows)
+        click.echo()
+
+
+def _print_egress(apps: "tuple[AppStatus, ...]") -> None:
+    """What each way out of an application's cells was used for; seen from the application, so
+    what goes to the target goes out."""
+    rows = [
+        (
+            app.name,
+            one.name,
+            one.target,
+            one.accepted,
+            one.active,
+            one.failed,
+            size(one.bytes_to_client),
+            size(one.bytes_to_target),
+        )
+        for app in apps
+        for one in app.egress
+    ]
+    if rows:
+        columns = ("WAYS OUT OF", "WAY", "TO", "CONNECTIONS", "OPEN", "FAILED", "IN", "OUT")
         output.print_table(columns, rows)
         click.echo()
 
