@@ -1,12 +1,8 @@
 """``cloister up``: applications that dial what they may, and nothing else."""
 
-import contextlib
 import errno
 import json
 import os
-import socket
-import socketserver
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,12 +10,16 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+from tests.support.open_python import open_python
+from tests.support.ping import backend, host_address, unix_backend
 from tests.support.up import Client, Traces, Up, have_ended, open_folder
 from tests.support.waiting import wait_until
 
 from cloister.apps.status import AppStatus
 from cloister.control.client import ControlClient
 
+USER = 487_302
+"""An ordinary user, whom nothing else belongs to."""
 DIALS = """
 import asyncio, json, socket
 from urllib.parse import parse_qs
@@ -52,26 +52,6 @@ async def app(scope, receive, send):
                 "headers": [(b"content-length", str(len(body)).encode())]})
     await send({"type": "http.response.body", "body": body})
 """
-
-
-class _Server(socketserver.ThreadingTCPServer):
-    allow_reuse_address = daemon_threads = True
-
-
-class _Handler(socketserver.StreamRequestHandler):
-    def handle(self) -> None:
-        self.wfile.write(b"pong to " + self.rfile.read())
-
-
-@contextlib.contextmanager
-def backend() -> Iterator[int]:
-    """A service of the host's loopback interface; its port."""
-    with _Server(("127.0.0.1", 0), _Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        try:
-            yield int(server.server_address[1])
-        finally:
-            server.shutdown()
 
 
 @pytest.fixture
@@ -116,20 +96,10 @@ def ask(up: Up, verb: str) -> AppStatus:
         return client.command("one", verb)
 
 
-def host_address() -> str | None:
-    """An address of the host that is none of its loopback interface's."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as line:
-        try:
-            line.connect(("192.0.2.1", 9))  # sends nothing
-        except OSError:
-            return None
-        return str(line.getsockname()[0])
-
-
 def test_what_is_listed_is_reached_by_its_name_and_nothing_else_is(up: Up) -> None:
     with backend() as port, backend() as other:
         unix = up.folder / "backend.sock"
-        with _unix_backend(unix):
+        with unix_backend(unix):
             ways = (
                 f'{{ name = "db.internal", port = 5432, to = "localhost:{port}" }},'
                 f'{{ name = "cache.internal", port = 6379, to = "unix:{unix}" }}'
@@ -254,8 +224,10 @@ def check_confined(door: psutil.Process, app_uid: int) -> None:
     fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
     assert int(fields["CapEff"], 16) == 0
     assert (fields["NoNewPrivs"].strip(), fields["Seccomp"].strip()) == ("1", "2")
-    if os.geteuid() == 0:
-        assert int(fields["Uid"].split()[0]) not in {0, app_uid}
+    uid = int(fields["Uid"].split()[0])
+    assert uid != 0
+    if os.geteuid() == 0 and app_uid != USER:
+        assert uid != app_uid
 
 
 def test_ways_outlive_their_door_a_restart_and_the_supervisor(up: Up) -> None:
@@ -297,15 +269,37 @@ def test_ways_outlive_their_door_a_restart_and_the_supervisor(up: Up) -> None:
     assert Traces(up.folder, ignore=left) == before
 
 
-@contextlib.contextmanager
-def _unix_backend(path: Path) -> Iterator[None]:
-    class Server(socketserver.ThreadingUnixStreamServer):
-        daemon_threads = True
-
-    with Server(str(path), _Handler) as server:
-        path.chmod(0o666)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        try:
-            yield
-        finally:
-            server.shutdown()
+def test_an_ordinary_users_supervisor_has_the_same_ways_out(up: Up) -> None:
+    for setting in ("kernel/unprivileged_userns_clone", "user/max_user_namespaces"):
+        switch = Path("/proc/sys", setting)
+        if switch.exists() and switch.read_text().strip() == "0":
+            pytest.skip(f"{switch} forbids user namespaces to ordinary users")
+    if os.geteuid() == 0:
+        up.python = open_python(up.folder)
+        up.user = USER
+        os.chown(up.folder, USER, USER)
+    with backend() as port, backend() as other:
+        way = 'name = "db.internal", port = 5432, socket = "/run/db.sock"'
+        ways = f'{{ {way}, to = "localhost:{port}" }}'
+        up.write({"none": DIALS, "one": DIALS}, f"egress = [{ways}]\n")
+        up.start("--log-format", "json")
+        assert up.wait_ready().rootless
+        dial, none = Dialler(up, "one.example"), Dialler(up, "none.example")
+        assert dial("db.internal", 5432) == "pong to ping"
+        assert dial("/run/db.sock") == "pong to ping"
+        for place in (("127.0.0.1", port), ("127.0.0.1", other), ("db.internal", other)):
+            assert dial(*place) == errno.ECONNREFUSED, place
+        for host in ("192.0.2.1", host_address() or "192.0.2.1"):
+            assert dial(host, port) == errno.ENETUNREACH
+        assert dial("api.internal", 443) == "no such name"
+        # All cells are of one user of the host; what they reach is told apart all the same.
+        assert none("db.internal", 5432) == "no such name"
+        assert none("/run/db.sock") == errno.ENOENT
+        assert none("127.0.1.1", 5432) == errno.ECONNREFUSED
+        counts = egress_counts(up)["db.internal:5432"]
+        assert (counts[0], counts[2]) == (2, 0)
+        (door,) = egress_doors(up)
+        check_confined(door, up.app("one").host_uid)
+        family = up.family()
+    assert up.stop() == 0
+    wait_until(lambda: have_ended(family), what="the end of all", seconds=60)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 
 from cloister.apps.certificates import Certificates
-from cloister.apps.egress import Egress, Ways
+from cloister.apps.egress import Egress, Ways, received
 from cloister.apps.endpoints import AppEndpoint
 from cloister.apps.kept import Kept, LeftProcess, ProcessRecord, cell_digest
 from cloister.apps.logs import Sink
@@ -208,7 +208,7 @@ class AppProgram:
                     stderr=output.writers[1],
                     lifeline=lifeline and lifeline[0],
                 )
-                sockets = await _received(ways, cell)
+                sockets = await received(ways, cell)
                 keep = self._keep(cell, output, ear, lifeline, sockets)
             except BaseException:
                 output.close()
@@ -338,16 +338,6 @@ class _Keep:
         """It has ended."""
         if self._kept is not None:
             self._kept.forget(self._name)
-
-
-async def _received(ways: Ways | None, cell: CellProcess) -> tuple[socket.socket, ...]:
-    """What listens in a new cell; without it the cell ends."""
-    try:
-        return () if ways is None else ways.receive()
-    except CloisterError:
-        cell.signal(signal.SIGKILL)
-        await cell.wait()
-        raise
 
 
 def _pipe(stack: contextlib.ExitStack) -> tuple[int, int]:

@@ -13,6 +13,7 @@ the front door, and the doors of other applications, are not in reach of what it
 import asyncio
 import contextlib
 import os
+import signal
 import socket
 from collections.abc import Sequence
 from dataclasses import replace
@@ -25,6 +26,7 @@ from cloister.apps.logs import Level, LogEvent, Sink
 from cloister.apps.machine import State
 from cloister.apps.service import Service, ServicePlan
 from cloister.apps.status import EgressStatus
+from cloister.cells.launch import CellProcess
 from cloister.door.messages import Outcome, Statistics
 from cloister.model import egress as model
 from cloister.model.app import App
@@ -37,7 +39,7 @@ from cloister.sockets.bind import BoundSocket
 
 KIND = "egress-door"
 """What its doors are called where they are kept."""
-_FAILED = frozenset(
+FAILED = frozenset(
     outcome.value
     for outcome in (
         Outcome.REFUSED_LIMIT,
@@ -47,6 +49,7 @@ _FAILED = frozenset(
         Outcome.INTERNAL,
     )
 )
+"""How a connection ends that did not come to its target."""
 _FLUSHING = 2.0
 """Seconds in which what an application has sent before its end still goes out."""
 _BACKOFF = BackoffPolicy(longest_pause=5.0, give_up_after=None)
@@ -209,6 +212,16 @@ class Ways:
         return tuple(socket.socket(fileno=descriptor) for descriptor in descriptors)
 
 
+async def received(ways: Ways | None, cell: CellProcess) -> tuple[socket.socket, ...]:
+    """What listens in a new cell; without it the cell ends. Raises as :meth:`Ways.receive`."""
+    try:
+        return () if ways is None else ways.receive()
+    except CloisterError:
+        cell.signal(signal.SIGKILL)
+        await cell.wait()
+        raise
+
+
 def counted(way: model.Egress, statistics: Statistics) -> EgressStatus:
     """What the door has counted at all places of ``way`` together."""
     found = [one for one in statistics.listeners if one.name == str(way)]
@@ -221,7 +234,7 @@ def counted(way: model.Egress, statistics: Statistics) -> EgressStatus:
         target=str(way.target),
         accepted=sum(one.accepted for one in found),
         active=sum(one.active for one in found),
-        failed=sum(count for outcome, count in outcomes.items() if outcome in _FAILED),
+        failed=sum(count for outcome, count in outcomes.items() if outcome in FAILED),
         bytes_to_target=sum(one.bytes_to_target for one in found),
         bytes_to_client=sum(one.bytes_to_client for one in found),
         outcomes=outcomes,

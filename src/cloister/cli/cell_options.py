@@ -6,13 +6,15 @@ and for ``cloister.cells`` to say.
 
 import os
 import tomllib
-from collections.abc import Callable
-from dataclasses import dataclass, field, fields
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from cloister.model.errors import UsageError
+from cloister.model.app import App, CommandProgram
+from cloister.model.egress import Egress
+from cloister.model.errors import ConfigError, Problem, UsageError
 from cloister.model.fences import Fences
 from cloister.model.id_map import host_root_sentence
 from cloister.model.isolation import (
@@ -25,6 +27,11 @@ from cloister.model.isolation import (
     Temporary,
 )
 from cloister.model.limits import NO_LIMITS, Limits
+from cloister.model.route import Target, UnixPathTarget
+
+if TYPE_CHECKING:
+    from cloister.config.app_tables import AppTable
+    from cloister.config.surroundings import Report
 
 NAME = "run"
 """The cell's name and its host name inside."""
@@ -48,6 +55,23 @@ class CellOptions:
     isolation: Isolation = field(default_factory=Isolation)
     limits: Limits = NO_LIMITS
     fences: Fences = field(default_factory=Fences)
+    egress: tuple[Egress, ...] = ()
+
+    def app(self, command: tuple[str, ...]) -> App:
+        """The application that ``command`` would be in a configuration."""
+        return App(
+            NAME,
+            CommandProgram(command),
+            self.directory,
+            environment=self.environment,
+            binds=self.binds,
+            user=self.user,
+            group=self.group,
+            egress=self.egress,
+            isolation=self.isolation,
+            limits=self.limits,
+            fences=self.fences,
+        )
 
 
 def _many(name: str, parameter: str, metavar: str, text: str) -> Callable[..., Any]:
@@ -123,6 +147,13 @@ _OPTIONS = (
         "KEY=VALUE",
         'A setting of [apps.NAME.fences], such as profile=strict or allow=["ptrace"].',
     ),
+    _many(
+        "--egress",
+        "egress",
+        "WAY",
+        "Let it dial NAME:PORT, and nothing else; or a table as of `egress` in [apps.NAME], such "
+        'as \'{ socket = "/run/db.sock", to = "db.internal:5432" }\'. Repeatable.',
+    ),
 )
 
 
@@ -148,7 +179,7 @@ def parse(given: dict[str, Any]) -> CellOptions:
             why="a command that is root on the host has the machine",
             hint=f"only if that is meant: --allow-host-root {host_root_sentence(NAME)}",
         )
-    return CellOptions(
+    options = CellOptions(
         binds=tuple(_bind(text) for text in given["binds"]),
         environment=tuple(_variable(text) for text in given["environment"]),
         directory=directory,
@@ -174,6 +205,7 @@ def parse(given: dict[str, Any]) -> CellOptions:
         limits=_limits(given["limits"]),
         fences=_fences(given["fences"]),
     )
+    return replace(options, egress=_egress(given["egress"], options))
 
 
 def given_options(given: dict[str, Any]) -> bool:
@@ -281,21 +313,60 @@ def _fences(texts: tuple[str, ...]) -> Fences:
     """Settings of the configuration, read as it reads them."""
     if not texts:
         return Fences()
-    from cloister.config import fences, source, validation
-    from cloister.config.surroundings import Report
+    from cloister.config import fences
 
     path = ("apps", NAME, "fences")
-    lines = [f"[apps.{NAME}]", 'command = ["/"]', f"[{'.'.join(path)}]"]
-    lines += [_setting("--fence", text) for text in texts]
-    read = source.parse("command line", "\n".join(lines) + "\n")
-    checked = validation.check(read)
-    report = Report(read)
-    if not checked.problems:
-        found = fences.resolve(path, checked.file.apps[NAME].fences, report)
-        if not report.problems:
-            return found
-    problem = (*checked.problems, *report.problems)[0]
-    raise UsageError(problem.what, why=problem.why, hint=problem.hint)
+    settings = [_setting("--fence", text) for text in texts]
+    table, report = _read("--fence", [f"[{'.'.join(path)}]", *settings])
+    found = fences.resolve(path, table.fences, report)
+    _refuse("--fence", report.problems)
+    return found
+
+
+def _egress(texts: tuple[str, ...], options: CellOptions) -> tuple[Egress, ...]:
+    """Elements of `egress` of the configuration, read and checked as there."""
+    if not texts:
+        return ()
+    from cloister.config import egress
+
+    ways = [text if text.lstrip().startswith("{") else _quoted(text) for text in texts]
+    table, report = _read("--egress", [f"egress = [{', '.join(ways)}]"])
+    found = egress.resolve(table.egress, _whole)
+    egress.check(replace(options, egress=found).app(("/",)), report)
+    _refuse("--egress", report.problems)
+    return found
+
+
+def _read(option: str, lines: list[str]) -> "tuple[AppTable, Report]":
+    """The table of an application with these lines, and where its problems go. Raises
+    :class:`UsageError`."""
+    from cloister.config import source, validation
+    from cloister.config.surroundings import Report
+
+    try:
+        document = source.parse(
+            "command line", "\n".join((f"[apps.{NAME}]", 'command = ["/"]', *lines)) + "\n"
+        )
+    except ConfigError as error:
+        raise _usage(option, error.problems[0]) from error
+    checked = validation.check(document)
+    _refuse(option, checked.problems)
+    return checked.file.apps[NAME], Report(document)
+
+
+def _refuse(option: str, problems: "Sequence[Problem]") -> None:
+    if problems:
+        raise _usage(option, problems[0])
+
+
+def _usage(option: str, problem: Problem) -> UsageError:
+    return UsageError(f"{option}: {problem.what}", why=problem.why, hint=problem.hint)
+
+
+def _whole(target: Target) -> Target:
+    if isinstance(target, UnixPathTarget):
+        return UnixPathTarget(os.path.abspath(target.path))  # noqa: PTH100 - keep links
+    return target
 
 
 def _setting(option: str, text: str) -> str:
@@ -306,6 +377,9 @@ def _setting(option: str, text: str) -> str:
     try:
         tomllib.loads(f"x = {value}")
     except tomllib.TOMLDecodeError:
-        quoted = value.replace("\\", "\\\\").replace('"', '\\"')
-        return f'{key} = "{quoted}"'
+        return f"{key} = {_quoted(value)}"
     return f"{key} = {value}"
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

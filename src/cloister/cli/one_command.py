@@ -1,16 +1,18 @@
 """One command in a cell of its own: what ``run`` does and ``explain`` shows."""
 
 import os
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cloister.cli.cell_options import NAME, CellOptions
-from cloister.model.app import App, CommandProgram
+from cloister.cli.cell_options import CellOptions
+from cloister.model.app import App
 from cloister.model.isolation import HostIdentity, IdRange
 from cloister.model.snapshot import DEFAULT_IDS, SYSTEM_FILE, Paths, default_paths
 
 if TYPE_CHECKING:
+    import socket
+
     from cloister.cells.cgroups.app_group import AppGroup
     from cloister.cells.identity import IdentityStore
     from cloister.cells.plan import CellPlan
@@ -28,19 +30,7 @@ class OneCommand:
     @property
     def app(self) -> App:
         """The application that the command would be in a configuration."""
-        cell = self.cell
-        return App(
-            NAME,
-            CommandProgram(self.command),
-            cell.directory,
-            environment=cell.environment,
-            binds=cell.binds,
-            user=cell.user,
-            group=cell.group,
-            isolation=cell.isolation,
-            limits=cell.limits,
-            fences=cell.fences,
-        )
+        return self.cell.app(self.command)
 
 
 def build(
@@ -49,9 +39,10 @@ def build(
     *,
     stdin: "Stdin | None" = None,
     groups: "AppGroup | None" = None,
+    egress: "socket.socket | None" = None,
 ) -> "CellPlan":
     """The plan of the command's cell, to be closed by the caller. ``stdin`` is the caller's
-    own unless it says otherwise.
+    own unless it says otherwise. ``egress`` is where its ways out go, where it has any.
     """
     from cloister.cells.plan import build_cell
     from cloister.cells.spec import Stdin
@@ -67,6 +58,7 @@ def build(
         working_directory=None if app.directory is not None else directory,
         stdin=Stdin.INHERIT if stdin is None else stdin,
         groups=groups,
+        egress=egress,
     )
 
 
@@ -79,6 +71,16 @@ def _folder(cell: CellOptions) -> str:
 
 def identity(config: str | None = None) -> AbstractContextManager[HostIdentity]:
     """Ids for as long as the command runs: from the range as root, else the caller's own."""
+    return store(config).lease()
+
+
+def door_identity(
+    wanted: OneCommand, config: str | None = None
+) -> AbstractContextManager[HostIdentity | None]:
+    """Ids for the door of its ways out, as :func:`identity`; ``None`` where it needs none, or
+    can have none but the caller's."""
+    if not wanted.cell.egress or os.geteuid() != 0:
+        return nullcontext()
     return store(config).lease()
 
 

@@ -8,9 +8,11 @@ import pytest
 
 from cloister.cli import cell_options
 from cloister.cli.cell_options import CellOptions
+from cloister.model.egress import Egress
 from cloister.model.errors import UsageError
 from cloister.model.isolation import Bind, IdMapping, Isolation, RootFilesystem, Temporary
 from cloister.model.limits import NO_LIMITS, Limits
+from cloister.model.route import TcpTarget, UnixPathTarget
 
 
 def parse(*words: str) -> CellOptions:
@@ -105,3 +107,31 @@ def test_limits_and_fences_are_settings_of_the_configuration() -> None:
         memory=256 << 20, pids=64, cpu_max=0.5, cpus=(0, 1, 3), swap=0, required=False
     )
     assert parse().limits is NO_LIMITS
+
+
+def test_ways_out_are_elements_of_egress(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir("/")
+    text = '{ name = "cache", port = 1, socket = "/run/a", to = "unix:a.sock" }'
+    assert parse("--egress", "DB.internal:5432", "--egress", text).egress == (
+        Egress("db.internal", 5432, "127.0.1.1", TcpTarget("db.internal", 5432)),
+        Egress("cache", 1, "127.0.1.2", UnixPathTarget("/a.sock"), "/run/a"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (["--egress", "a"], "is no target"),
+        (["--egress", 'a:1"'], "is no target"),
+        (["--egress", "{ to"], "--egress: "),
+        (["--egress", "{}, {}"], "--egress: "),
+        (["--egress", "a:1", "--egress", "a:1"], "a:1 stands twice"),
+        (["--egress", '{ socket = "/x/a", to = "a:1" }', "--bind", "/usr:/x"], "no socket can be"),
+        (["--egress", "a:1", "--fence", "profile=strict"], "has no effect"),
+    ],
+)
+def test_ways_out_that_lead_nowhere(words: list[str], what: str) -> None:
+    with pytest.raises(UsageError, match=what):
+        parse(*words)

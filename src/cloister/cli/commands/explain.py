@@ -148,8 +148,11 @@ def _explain_command(wanted: one_command.OneCommand) -> Explanation:
     identity = one_command.store().peek(cell_options.NAME + ".0")
     groups = PlannedGroup(discover(), wanted.cell.limits)
     disks = _disks(wanted.app, one_command.projects)
-    with contextlib.closing(one_command.build(wanted, identity, groups=groups)) as plan:
-        return _explanation(plan, groups, disks, hosts=(), path=None, ready=None)
+    with socket.socket(socket.AF_UNIX) as receiver:
+        egress = receiver if wanted.cell.egress else None
+        plan = one_command.build(wanted, identity, groups=groups, egress=egress)
+        with contextlib.closing(plan):
+            return _explanation(plan, groups, disks, hosts=(), path=None, ready=None)
 
 
 def _explain_app(snapshot: "Snapshot", app: App) -> Explanation:
