@@ -3,27 +3,16 @@
 import os
 import signal
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.support.traffic import NAMED, Traffic, pids
 from tests.support.up import ASGI, Client, Up, open_folder
 from tests.support.waiting import wait_until
 
 from cloister.apps.status import AppStatus
 from cloister.control.client import ControlClient
-
-NAMED = """
-import os
-NAME = os.urandom(8).hex().encode()
-async def app(scope, receive, send):
-    body = NAME
-    await send({"type": "http.response.start", "status": 200,
-                "headers": [(b"content-length", str(len(body)).encode())]})
-    await send({"type": "http.response.body", "body": body})
-"""
-"""Answers with a name that each process takes for itself."""
 
 
 @pytest.fixture
@@ -39,54 +28,6 @@ def ask(up: Up, name: str, verb: str) -> AppStatus:
         return client.command(name, verb)
 
 
-class Traffic:
-    """Requests without pause from several threads, each on a connection of its own."""
-
-    def __init__(self, up: Up, host: str, threads: int = 4) -> None:
-        self.answers: Counter[bytes] = Counter()
-        self.failures: list[BaseException] = []
-        self._over = threading.Event()
-        self._lock = threading.Lock()
-        self._threads = [
-            threading.Thread(target=self._run, args=(Client(up, host),)) for _ in range(threads)
-        ]
-
-    def _run(self, client: Client) -> None:
-        while not self._over.is_set():
-            try:
-                answer = client.get()
-            except BaseException as error:  # noqa: BLE001 - whatever it is, it is counted
-                self.failures.append(error)
-                return
-            with self._lock:
-                self.answers[answer] += 1
-
-    def __enter__(self) -> "Traffic":
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        for thread in self._threads:
-            thread.join(60)
-
-    @property
-    def count(self) -> int:
-        return self.answers.total()
-
-    def go_on(self, requests: int) -> None:
-        """Returns after so many more answers."""
-        goal = self.count + requests
-        wait_until(
-            lambda: self.count >= goal or self.failures, what=f"{requests} answers", seconds=60
-        )
-
-
-def pids(app: AppStatus) -> set[int]:
-    return {one.pid for one in app.processes if one.pid is not None and one.state == "ready"}
-
-
 @pytest.mark.parametrize("endpoint", ["inherit", "handoff"])
 @pytest.mark.parametrize("processes", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_restarts_under_load_lose_no_request(up: Up, processes: int, endpoint: str) -> None:
@@ -94,7 +35,7 @@ def test_restarts_under_load_lose_no_request(up: Up, processes: int, endpoint: s
     up.start()
     up.wait_ready()
     wait_until(lambda: len(pids(up.app("one"))) == processes, what="all processes", seconds=30)
-    with Traffic(up, "one.example") as traffic:
+    with Traffic.by_name(up, "one.example") as traffic:
         traffic.go_on(50)
         for _ in range(3):
             before = pids(up.app("one"))
@@ -125,7 +66,7 @@ def test_several_processes_share_one_socket_each_in_a_cell_of_its_own(up: Up) ->
         seconds=30,
     )
     assert len({one.pid for one in app.processes}) == 3
-    with Traffic(up, "one.example", threads=8) as traffic:
+    with Traffic.by_name(up, "one.example", threads=8) as traffic:
         wait_until(
             lambda: len(traffic.answers) == 3 or traffic.failures,
             what="answers of all three",

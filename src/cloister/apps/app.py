@@ -154,6 +154,8 @@ class AppProgram:
         """What is in force around the newest of them."""
         self.on_load: Callable[[], None] = lambda: None
         """Called when one of them tells how much it has to do."""
+        self.on_relief: Callable[[AppProcess], None] = lambda _: None
+        """Called when one of them says, as often as it likes, that it has done its share."""
 
     async def launch(self, number: int = 0) -> AppProcess:
         """A process in a new cell. Of those that live at once each has another number.
@@ -226,6 +228,7 @@ class AppProgram:
     ) -> AppProcess:
         self.fences = cell.fences
         process = AppProcess(self, cell, output, ear, keep)
+        ear.process = process
         self.live.add(process)
         if self.egress is not None:
             self.egress.add(process, sockets)
@@ -355,6 +358,8 @@ class _Ear:
         self._program = program
         self._notify = notify
         self.ready = asyncio.Event()
+        self.process: AppProcess | None = None
+        """Whose it is, once that has begun."""
         self.requests: int | None = None
         self.connections: int | None = None
         if notify is not None:
@@ -385,6 +390,8 @@ class _Ear:
             self._program.on_load()
         if notification.ready:
             self.ready.set()
+        if notification.relief and self.process is not None:
+            self._program.on_relief(self.process)
 
 
 def _request(app: App, probe: HttpProbe) -> Request:

@@ -69,6 +69,9 @@ class Event(Enum):
     """Somebody needs it: a connection waits, or more serve than have the time."""
     REST_REQUESTED = "rest requested"
     """Nobody needs it."""
+    RELIEF_REQUESTED = "relief requested"
+    """A process that has done its share is to be followed by another: no failure, and no
+    person's request."""
     SPAWNED = "spawned"
     SPAWN_FAILED = "spawn failed"
     BECAME_READY = "became ready"
@@ -182,9 +185,12 @@ _READINESS = (Event.BECAME_READY, Event.READY_TIMEOUT)
 _BACKOFF_RESULTS = (Event.BACKOFF_ELAPSED, Event.GAVE_UP, Event.LET_GO)
 _DEMAND = Event.DEMANDED
 _REST = Event.REST_REQUESTED
+_RELIEF = Event.RELIEF_REQUESTED
 
 _ASK_TO_END = (Action.TERMINATE, Action.ARM_STOP_TIMER)
 _AFRESH = (Action.FORGET_FAILURES, Action.SPAWN)
+_ASK_TO_END_FOR_ANOTHER = (Action.FORGET_FAILURES, *_ASK_TO_END)
+_REARM_FOR_ANOTHER = (Action.FORGET_FAILURES, Action.ARM_STOP_TIMER)
 
 _FROM_A_PROCESS = (*_SPAWN_RESULTS, *_READINESS, Event.EXITED, Event.STOP_TIMEOUT)
 """What comes of a process that is or is made, and of nothing else."""
@@ -195,6 +201,8 @@ TABLE: Mapping[State, Mapping[Event, Cell]] = MappingProxyType(
             (_START, State.SPAWNING, _AFRESH),
             (_RESTART, State.SPAWNING, _AFRESH),
             (_REST, State.DORMANT, (Action.FORGET_FAILURES,)),
+            # The one that takes a place: it succeeds whoever has failed before.
+            (_RELIEF, State.SPAWNING, (Action.SPAWN,)),
             # Whoever stopped it knows that it is needed.
             ignored=(_STOP, _FORCE, _DEMAND),
             impossible=(*_FROM_A_PROCESS, *_BACKOFF_RESULTS),
@@ -205,7 +213,7 @@ TABLE: Mapping[State, Mapping[Event, Cell]] = MappingProxyType(
             (_RESTART, State.SPAWNING, _AFRESH),
             (_STOP, State.STOPPED, ()),
             (_FORCE, State.STOPPED, ()),
-            ignored=(_REST,),
+            ignored=(_REST, _RELIEF),
             impossible=(*_FROM_A_PROCESS, *_BACKOFF_RESULTS),
         ),
         State.SPAWNING: _row(
@@ -218,7 +226,7 @@ TABLE: Mapping[State, Mapping[Event, Cell]] = MappingProxyType(
             (_STOP, State.WITHDRAWING, ()),
             (_FORCE, State.WITHDRAWING, ()),
             # Somebody has needed it a moment ago: what is begun is finished.
-            ignored=(_START, _RESTART, _DEMAND, _REST),
+            ignored=(_START, _RESTART, _DEMAND, _REST, _RELIEF),
             impossible=(*_READINESS, Event.EXITED, Event.STOP_TIMEOUT, *_BACKOFF_RESULTS),
         ),
         State.STARTING: _row(
@@ -226,15 +234,16 @@ TABLE: Mapping[State, Mapping[Event, Cell]] = MappingProxyType(
             (Event.READY_TIMEOUT, State.ABORTING, (Action.REPORT_LATE, Action.KILL)),
             (Event.EXITED, State.BACKOFF, (Action.REPORT_EXIT, Action.SCHEDULE_RESTART)),
             (_STOP, State.STOPPING, _ASK_TO_END),
-            (_RESTART, State.RESTARTING, _ASK_TO_END),
+            (_RESTART, State.RESTARTING, _ASK_TO_END_FOR_ANOTHER),
             (_FORCE, State.KILLING, (Action.KILL,)),
-            ignored=(_START, _DEMAND, _REST),
+            ignored=(_START, _DEMAND, _REST, _RELIEF),
             impossible=(*_SPAWN_RESULTS, Event.STOP_TIMEOUT, *_BACKOFF_RESULTS),
         ),
         State.READY: _row(
             (Event.EXITED, State.BACKOFF, (Action.REPORT_EXIT, Action.SCHEDULE_RESTART)),
             (_STOP, State.STOPPING, _ASK_TO_END),
-            (_RESTART, State.RESTARTING, _ASK_TO_END),
+            (_RESTART, State.RESTARTING, _ASK_TO_END_FOR_ANOTHER),
+            (_RELIEF, State.RESTARTING, _ASK_TO_END),
             (_REST, State.RETIRING, _ASK_TO_END),
             (_FORCE, State.KILLING, (Action.KILL,)),
             ignored=(_START, _DEMAND),
@@ -250,7 +259,7 @@ TABLE: Mapping[State, Mapping[Event, Cell]] = MappingProxyType(
             (_STOP, State.STOPPED, ()),
             (_FORCE, State.STOPPED, ()),
             # The pause is there because it failed, and a demand changes nothing of that.
-            ignored=(_DEMAND,),
+            ignored=(_DEMAND, _RELIEF),
             impossible=_FROM_A_PROCESS,
         ),
         State.ENDED: _row(
@@ -258,7 +267,7 @@ TABLE: Mapping[State, Mapping[Event, Cell]] = MappingProxyType(
             (_RESTART, State.SPAWNING, _AFRESH),
             (_STOP, State.STOPPED, ()),
             (_FORCE, State.STOPPED, ()),
-            ignored=(_DEMAND, _REST),
+            ignored=(_DEMAND, _REST, _RELIEF),
             impossible=(*_FROM_A_PROCESS, *_BACKOFF_RESULTS),
         ),
         State.FAILED: _row(
@@ -266,7 +275,7 @@ TABLE: Mapping[State, Mapping[Event, Cell]] = MappingProxyType(
             (_RESTART, State.SPAWNING, _AFRESH),
             (_STOP, State.STOPPED, ()),
             (_FORCE, State.STOPPED, ()),
-            ignored=(_DEMAND, _REST),
+            ignored=(_DEMAND, _REST, _RELIEF),
             impossible=(*_FROM_A_PROCESS, *_BACKOFF_RESULTS),
         ),
         State.WITHDRAWING: _row(
@@ -275,7 +284,7 @@ TABLE: Mapping[State, Mapping[Event, Cell]] = MappingProxyType(
             (Event.SPAWN_FAILED, State.STOPPED, ()),
             (_START, State.SPAWNING, ()),
             (_RESTART, State.SPAWNING, ()),
-            ignored=(_STOP, _FORCE, _DEMAND, _REST),
+            ignored=(_STOP, _FORCE, _DEMAND, _REST, _RELIEF),
             impossible=(*_READINESS, Event.EXITED, Event.STOP_TIMEOUT, *_BACKOFF_RESULTS),
         ),
         State.STOPPING: _row(
@@ -283,33 +292,37 @@ TABLE: Mapping[State, Mapping[Event, Cell]] = MappingProxyType(
             (Event.STOP_TIMEOUT, State.KILLING, (Action.REPORT_STUBBORN, Action.KILL)),
             (_FORCE, State.KILLING, (Action.KILL,)),
             # It was asked already: to many programs a second SIGTERM means "at once".
-            (_START, State.RESTARTING, (Action.ARM_STOP_TIMER,)),
-            (_RESTART, State.RESTARTING, (Action.ARM_STOP_TIMER,)),
-            ignored=(_STOP, _DEMAND, _REST),
+            (_START, State.RESTARTING, _REARM_FOR_ANOTHER),
+            (_RESTART, State.RESTARTING, _REARM_FOR_ANOTHER),
+            ignored=(_STOP, _DEMAND, _REST, _RELIEF),
             impossible=(*_SPAWN_RESULTS, *_READINESS, *_BACKOFF_RESULTS),
         ),
         State.KILLING: _row(
             (Event.EXITED, State.STOPPED, ()),
-            (_START, State.RESTART_KILLING, ()),
-            (_RESTART, State.RESTART_KILLING, ()),
-            ignored=(_STOP, _FORCE, _DEMAND, _REST),
+            (_START, State.RESTART_KILLING, (Action.FORGET_FAILURES,)),
+            (_RESTART, State.RESTART_KILLING, (Action.FORGET_FAILURES,)),
+            ignored=(_STOP, _FORCE, _DEMAND, _REST, _RELIEF),
             impossible=(*_SPAWN_RESULTS, *_READINESS, Event.STOP_TIMEOUT, *_BACKOFF_RESULTS),
         ),
         State.RESTARTING: _row(
-            (Event.EXITED, State.SPAWNING, _AFRESH),
+            (Event.EXITED, State.SPAWNING, (Action.SPAWN,)),
             (Event.STOP_TIMEOUT, State.RESTART_KILLING, (Action.REPORT_STUBBORN, Action.KILL)),
             (_STOP, State.STOPPING, (Action.ARM_STOP_TIMER,)),
+            # It may have begun without a person, who asks now.
+            (_RESTART, State.RESTARTING, (Action.FORGET_FAILURES,)),
             (_REST, State.RETIRING, (Action.ARM_STOP_TIMER,)),
             (_FORCE, State.KILLING, (Action.KILL,)),
-            ignored=(_START, _RESTART, _DEMAND),
+            ignored=(_START, _DEMAND, _RELIEF),
             impossible=(*_SPAWN_RESULTS, *_READINESS, *_BACKOFF_RESULTS),
         ),
         State.RESTART_KILLING: _row(
-            (Event.EXITED, State.SPAWNING, _AFRESH),
+            (Event.EXITED, State.SPAWNING, (Action.SPAWN,)),
             (_STOP, State.KILLING, ()),
+            # It may have begun without a person, who asks now.
+            (_RESTART, State.RESTART_KILLING, (Action.FORGET_FAILURES,)),
             (_REST, State.RETIRE_KILLING, ()),
             (_FORCE, State.KILLING, ()),
-            ignored=(_START, _RESTART, _DEMAND),
+            ignored=(_START, _DEMAND, _RELIEF),
             impossible=(*_SPAWN_RESULTS, *_READINESS, Event.STOP_TIMEOUT, *_BACKOFF_RESULTS),
         ),
         State.RETIRING: _row(
@@ -317,29 +330,29 @@ TABLE: Mapping[State, Mapping[Event, Cell]] = MappingProxyType(
             (Event.STOP_TIMEOUT, State.RETIRE_KILLING, (Action.REPORT_STUBBORN, Action.KILL)),
             # It may take no connection any more: the one that came waits for the next process.
             (_DEMAND, State.RESTARTING, (Action.ARM_STOP_TIMER,)),
-            (_START, State.RESTARTING, (Action.ARM_STOP_TIMER,)),
-            (_RESTART, State.RESTARTING, (Action.ARM_STOP_TIMER,)),
+            (_START, State.RESTARTING, _REARM_FOR_ANOTHER),
+            (_RESTART, State.RESTARTING, _REARM_FOR_ANOTHER),
             (_STOP, State.STOPPING, (Action.ARM_STOP_TIMER,)),
             (_FORCE, State.KILLING, (Action.KILL,)),
-            ignored=(_REST,),
+            ignored=(_REST, _RELIEF),
             impossible=(*_SPAWN_RESULTS, *_READINESS, *_BACKOFF_RESULTS),
         ),
         State.RETIRE_KILLING: _row(
             (Event.EXITED, State.DORMANT, ()),
             (_DEMAND, State.RESTART_KILLING, ()),
-            (_START, State.RESTART_KILLING, ()),
-            (_RESTART, State.RESTART_KILLING, ()),
+            (_START, State.RESTART_KILLING, (Action.FORGET_FAILURES,)),
+            (_RESTART, State.RESTART_KILLING, (Action.FORGET_FAILURES,)),
             (_STOP, State.KILLING, ()),
             (_FORCE, State.KILLING, ()),
-            ignored=(_REST,),
+            ignored=(_REST, _RELIEF),
             impossible=(*_SPAWN_RESULTS, *_READINESS, Event.STOP_TIMEOUT, *_BACKOFF_RESULTS),
         ),
         State.ABORTING: _row(
             (Event.EXITED, State.BACKOFF, (Action.SCHEDULE_RESTART,)),
             (_STOP, State.KILLING, ()),
             (_FORCE, State.KILLING, ()),
-            (_RESTART, State.RESTART_KILLING, ()),
-            ignored=(_START, _DEMAND, _REST),
+            (_RESTART, State.RESTART_KILLING, (Action.FORGET_FAILURES,)),
+            ignored=(_START, _DEMAND, _REST, _RELIEF),
             impossible=(*_SPAWN_RESULTS, *_READINESS, Event.STOP_TIMEOUT, *_BACKOFF_RESULTS),
         ),
     }

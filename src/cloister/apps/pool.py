@@ -9,19 +9,18 @@ import asyncio
 import contextlib
 import time
 import traceback
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from collections.abc import Callable, Sequence
 
 from cloister.apps.backoff import BackoffPolicy, FailureRecord
+from cloister.apps.keeping import Gauge, PoolPlan
 from cloister.apps.load import Busy, Load
 from cloister.apps.logs import Level, LogEvent, Sink
 from cloister.apps.machine import SPAWNING_STATES, State
+from cloister.apps.relief import Reliefs
 from cloister.apps.scale import Worker, decide
 from cloister.apps.service import Process, Service, ServicePlan
 from cloister.apps.standing import Standing
 from cloister.apps.status import Failure
-from cloister.model.lifecycle import Processes, RestartPolicy
 
 TICK = 0.25
 """Seconds between two looks at a load that decides how many processes there are."""
@@ -50,82 +49,10 @@ _RESTING = (State.DORMANT, State.RETIRING, State.RETIRE_KILLING)
 _ENDING = (State.RESTARTING, State.RESTART_KILLING)
 """Here one ends before the next one begins."""
 
+_BETWEEN = (*_ENDING, State.SPAWNING, State.STARTING)
+"""Here one is on its way, which will serve unless something goes wrong."""
 
-class Keeping(Protocol):
-    """What the supervisor asks of whatever keeps an application alive."""
-
-    @property
-    def state(self) -> State:
-        """Where it stands."""
-
-    @property
-    def since(self) -> float:
-        """When it entered that state."""
-
-    @property
-    def process(self) -> Process | None:
-        """One that runs now."""
-
-    @property
-    def services(self) -> tuple[Service, ...]:
-        """One for each process."""
-
-    @property
-    def failure(self) -> Failure | None:
-        """The newest one."""
-
-    @property
-    def restarts(self) -> int:
-        """How often a process was made in the place of one before it."""
-
-    def start(self) -> None:
-        """Have it run."""
-
-    def restart(self) -> None:
-        """Have its processes follow one another."""
-
-    def stop(self) -> None:
-        """Have it end."""
-
-    def force(self) -> None:
-        """Have it end now."""
-
-    async def wait_state(self, *states: State) -> State:
-        """Returns the first of these states that it is in."""
-
-
-class WorkerProcess(Process, Busy, Protocol):
-    """What a pool is made of."""
-
-
-class Gauge(Protocol):
-    """Tells what there is to do."""
-
-    def waiting(self) -> int:
-        """Connections that nobody has taken."""
-
-    def measure(self, processes: Iterable[Busy], *, count_open: bool) -> Load:
-        """As it is now, with something for each of ``processes``."""
-
-    async def wait_connection(self) -> None:
-        """Returns when a connection waits to be taken."""
-
-
-@dataclass(frozen=True, slots=True)
-class PoolPlan:
-    """What a pool keeps alive, and how. Durations in seconds."""
-
-    name: str
-    launch: Callable[[int], Awaitable[WorkerProcess]]
-    """Makes a process with a number that no other one of the pool has. Raises
-    :class:`CloisterError`."""
-    ready_timeout: float
-    stop_timeout: float
-    processes: Processes = field(default_factory=Processes)
-    idle_stop: float | None = None
-    restart: RestartPolicy = field(default_factory=RestartPolicy)
-    has_room: Callable[[], bool] = lambda: True
-    """Whether the limits leave room for a process beside those that there are."""
+_NO_ROOM = "no room for another process beside it: it ends first, and connections wait"
 
 
 class _Place:
@@ -137,7 +64,9 @@ class _Place:
         self.successor: Service | None = None
         self.successor_number = -1
         self.due = False
-        """Whether it is to be followed by another one."""
+        """Whether it is to be followed by another one, because somebody asked for that."""
+        self.relieved = False
+        """Whether it is to be followed by another one, because it has done its share."""
         self.idle_since = 0.0
 
 
@@ -170,6 +99,8 @@ class Pool:
         self._wanted = False
         self._last_used = 0.0
         self._aborted: Failure | None = None
+        self._reliefs = Reliefs()
+        self._relief_timer: asyncio.TimerHandle | None = None
         self._places: list[_Place] = []
         for number in range(plan.processes.most):
             self._places.append(_Place(self._service(number), number))
@@ -246,9 +177,19 @@ class Pool:
             if place.successor is not None:
                 self._leave(place.successor, place.successor_number)
                 place.successor = None
-            place.due = True
+            place.due, place.relieved = True, False
         self._roll()
         self._tend()
+
+    def relieve(self, process: Process) -> None:
+        """Have one process followed by another since it has done its share: as in a restart,
+        but no person asked for it, and what has failed before still counts. Saying it again
+        changes nothing; so does one that does not serve, or is on its way out.
+        """
+        for place in self._places:
+            if place.service.process is process and place.service.state is State.READY:
+                place.relieved = True
+        self._roll()
 
     def stop(self) -> None:
         """Have all end, by consent first and by force when their time is over."""
@@ -318,8 +259,9 @@ class Pool:
         if self._tending is not None:
             self._tending.cancel()
             self._tending = None
+        self._call_off_relief()
         for place in self._places:
-            place.due = False
+            place.due = place.relieved = False
             if place.successor is not None:
                 self._leaving[place.successor] = place.successor_number
                 place.successor = None
@@ -355,6 +297,43 @@ class Pool:
                 place.service.rest()
             elif state not in _RESTING:
                 place.service.restart()
+        self._relieve()
+
+    def _relieve(self) -> None:
+        """Has the next one that has done its share followed by another, where it is time."""
+        self._call_off_relief()
+        for place in self._places:
+            if place.successor is None and place.service.state is not State.READY:
+                place.relieved = False  # another one comes anyway, or nobody needs one
+        waiting = [place for place in self._places if place.relieved]
+        # One after the other: all of them may have begun at the same moment.
+        if not waiting or not self._wanted or any(one.due or one.successor for one in self._places):
+            return
+        now = self._clock()
+        place = min(waiting, key=lambda one: self._reliefs.wait(now, one.service.ready_since))
+        wait = self._reliefs.wait(now, place.service.ready_since)
+        if wait > 0:
+            self._relief_timer = asyncio.get_running_loop().call_later(wait, self._roll)
+            return
+        in_place = not self._plan.restart.rolling or not self._plan.has_room()
+        if in_place and any(one.service.state in _BETWEEN for one in self._places):
+            return
+        self._reliefs.begun(now)
+        self._say("has answered its number of requests: another process follows", Level.INFO, ())
+        if in_place:
+            place.relieved = False
+            if self._plan.restart.rolling:
+                self._say(_NO_ROOM, Level.WARNING, ())
+            place.service.relieve()
+            return
+        place.successor_number = self._free_number()
+        place.successor = self._service(place.successor_number)
+        place.successor.relieve()
+
+    def _call_off_relief(self) -> None:
+        if self._relief_timer is not None:
+            self._relief_timer.cancel()
+            self._relief_timer = None
 
     def _follow(self) -> None:
         """A successor that serves takes its place; one that never will leaves."""
@@ -365,33 +344,34 @@ class Pool:
             if successor.state is State.READY:
                 self._leave(place.service, place.number)
                 place.service, place.number = successor, place.successor_number
-                place.successor, place.due = None, False
+                place.successor, place.due, place.relieved = None, False, False
                 place.idle_since = self._clock()
             elif successor.state in (State.FAILED, State.ENDED):
-                self._abort(successor)
+                self._abort(place, successor)
 
     def _restart_in_place(self, place: _Place) -> None:
         place.due = False
         self._failures.forget()
-        message = "no room for another process beside it: it ends first, and connections wait"
-        self._say(message, Level.WARNING, ())
+        self._say(_NO_ROOM, Level.WARNING, ())
         place.service.restart()
 
-    def _abort(self, successor: Service) -> None:
-        if not self._plan.has_room():
-            for place in self._places:
-                if place.successor is successor:
-                    place.successor = None
-                    self._restart_in_place(place)
+    def _abort(self, place: _Place, successor: Service) -> None:
+        place.successor = None
+        if place.relieved:
+            # Nobody has asked for it: what serves, serves on, and may say it again.
+            place.relieved = False
+            self._reliefs.given_up(self._clock())
+            message = "no process follows the one that has answered its number: it goes on"
+        elif not self._plan.has_room():
+            self._restart_in_place(place)
             return
+        else:
+            message = "the restart is given up: the processes before it go on"
+            for one in self._places:
+                one.due = False
         failure = successor.failure
-        message = "the restart is given up: the processes before it go on"
         self._aborted = Failure(message, time.time(), failure.last_output if failure else ())
         self._say(message, Level.ERROR, self._aborted.last_output)
-        for place in self._places:
-            place.due = False
-            if place.successor is successor:
-                place.successor = None
 
     def _leave(self, service: Service, number: int) -> None:
         self._leaving[service] = number

@@ -38,13 +38,15 @@ class Notification:
     """How many it answers now (``X_CLOISTER_REQUESTS=``, which the server for Python says)."""
     connections: int | None = None
     """How many it holds now (``X_CLOISTER_CONNECTIONS=``)."""
+    relief: bool = False
+    """Whether it has answered as many requests as it should (``X_CLOISTER_RELIEF=1``)."""
 
 
 def parse_notification(datagram: bytes) -> Notification:
     """The assignments of one datagram, one a line (sd_notify(3)); unknown ones are passed
     over, the last of equal ones counts. Never fails: it is the application's text.
     """
-    ready = stopping = False
+    ready = stopping = relief = False
     status = requests = connections = None
     for line in datagram.split(b"\n"):
         name, separator, value = line.partition(b"=")
@@ -60,7 +62,9 @@ def parse_notification(datagram: bytes) -> Notification:
             requests = _count(value)
         elif name == b"X_CLOISTER_CONNECTIONS":
             connections = _count(value)
-    return Notification(ready, stopping, status, requests, connections)
+        elif name == b"X_CLOISTER_RELIEF":
+            relief = value == b"1"
+    return Notification(ready, stopping, status, requests, connections, relief)
 
 
 def _count(value: bytes) -> int | None:

@@ -7,8 +7,8 @@ from cloister.apps.app import AppProcess, AppProgram
 from cloister.apps.brief import AppBrief
 from cloister.apps.endpoints import AppEndpoint, ListenerEndpoint
 from cloister.apps.front_door import FrontDoorProcess, FrontDoorProgram
+from cloister.apps.keeping import Keeping
 from cloister.apps.machine import State
-from cloister.apps.pool import Keeping
 from cloister.apps.resources import Resources
 from cloister.apps.service import Service
 from cloister.apps.status import (

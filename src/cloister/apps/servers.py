@@ -5,13 +5,14 @@ nothing here is trusted by anybody. Imports little, for a quick start: the stand
 library, uvicorn, and a2wsgi where the application is WSGI.
 
     python -m cloister.apps.servers MODULE:CALLABLE [--factory] [--interface asgi|wsgi]
-        [--threads N] [--path FOLDER]… [--tls] [--stop-timeout SECONDS]
+        [--threads N] [--path FOLDER]… [--tls] [--stop-timeout SECONDS] [--after-requests N]
 
 The listening socket is descriptor 3 (sd_listen_fds(3)); where its type is
 ``SOCK_SEQPACKET`` the door hands each client's connection over it. With ``--tls`` the certificate
 chain and its key are ``tls.crt`` and ``tls.key`` in ``$CREDENTIALS_DIRECTORY``. Sends
 ``READY=1`` to ``$NOTIFY_SOCKET`` when connections are taken. SIGTERM stops it: requests
-under way may end within SECONDS.
+under way may end within SECONDS. After N answers, or up to a tenth fewer, it asks to be
+relieved, and serves on until it is stopped.
 """
 
 import argparse
@@ -52,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--factory", action="store_true", help="the callable makes it")
     parser.add_argument("--interface", choices=["asgi", "wsgi"])
     parser.add_argument("--threads", type=int, default=10, metavar="N", help="for WSGI")
+    parser.add_argument("--after-requests", type=int, metavar="N")
     parser.add_argument("--path", action="append", default=[], metavar="FOLDER")
     options = parser.parse_args(arguments)
     try:
@@ -65,6 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             threads=options.threads,
             tls=options.tls,
             stop_timeout=options.stop_timeout,
+            after_requests=options.after_requests,
         )
     except ServeError as error:
         print(error, file=sys.stderr)  # noqa: T201 - the supervisor reads it
@@ -185,10 +188,11 @@ def _server(
     threads: int,
     tls: bool,
     stop_timeout: float,
+    after_requests: int | None,
 ) -> "uvicorn.Server":
     import uvicorn  # noqa: PLC0415 - an application that fails to import must fail fast
 
-    from cloister.apps.serving import Messenger, Protocol, Server  # noqa: PLC0415 - as uvicorn
+    from cloister.apps.serving import Messenger, Protocol, Server, share  # noqa: PLC0415 - as uvicorn
 
     if interface == "wsgi":
         from a2wsgi import WSGIMiddleware  # noqa: PLC0415 - only where it is needed
@@ -216,7 +220,7 @@ def _server(
         raise ServeError(f"the certificate cannot be used ({files}): {error}") from error
     if config.ssl is not None:
         config.ssl.set_alpn_protocols(["http/1.1"])
-    return Server(config, Messenger())
+    return Server(config, Messenger(), share(after_requests))
 
 
 def _print_traceback(error: BaseException) -> None:

@@ -143,6 +143,11 @@ class Service:
         """Nobody needs it: have it end, and run again when it is demanded."""
         self._happen(Event.REST_REQUESTED)
 
+    def relieve(self) -> None:
+        """Have its process, which has done its share, followed by another; or have one run in
+        that one's place. No failure, and none before it is forgotten for that."""
+        self._happen(Event.RELIEF_REQUESTED)
+
     async def wait_state(self, *states: State) -> State:
         """Returns the first of these states that it is in, however briefly it is."""
         return await self._standing.wait(*states)

@@ -8,6 +8,7 @@ they are answered first, with ``Connection: close``, as long as :data:`GRACE`.
 import asyncio
 import contextlib
 import os
+import random
 import socket
 import time
 import weakref
@@ -21,6 +22,10 @@ GRACE = 1.0
 """Seconds for which a connection without a request may bring one."""
 _LOAD_INTERVAL = 0.5
 """Seconds between two messages of how much there is to do, while there is something."""
+
+_RELIEF_INTERVAL = 5.0
+"""Seconds after which a server that is not relieved says again that it could be: a supervisor
+that has taken over may not have heard it, or the next process did not become ready."""
 
 _accepted: "weakref.WeakSet[Protocol]" = weakref.WeakSet()
 """Connections on their way to be known to the server: TLS handshakes."""
@@ -40,14 +45,20 @@ class Protocol(H11Protocol):
 
 
 class Server(uvicorn.Server):
-    """Tells the supervisor when it serves, how much it has to do, and when it stops."""
+    """Tells the supervisor when it serves, how much it has to do, when it has done its share,
+    and when it stops."""
 
-    def __init__(self, config: uvicorn.Config, notify: Callable[[str], None]) -> None:
-        """``notify`` sends one sd_notify(3) message."""
+    def __init__(
+        self, config: uvicorn.Config, notify: Callable[[str], None], share: int | None = None
+    ) -> None:
+        """``notify`` sends one sd_notify(3) message. ``share`` is how many answers are enough;
+        it goes on after them."""
         super().__init__(config)
         self._notify = notify
         self._told = (0, 0)
         self._told_at = 0.0
+        self._share = share
+        self._relief_asked_at = float("-inf")
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve."""
@@ -70,7 +81,15 @@ class Server(uvicorn.Server):
                 self._notify(
                     f"X_CLOISTER_REQUESTS={requests}\nX_CLOISTER_CONNECTIONS={connections}"
                 )
+        if self._share is not None and self.server_state.total_requests >= self._share:
+            self._ask_for_relief(now)
         return await super().on_tick(counter)
+
+    def _ask_for_relief(self, now: float) -> None:
+        if now - self._relief_asked_at >= _RELIEF_INTERVAL:
+            with contextlib.suppress(OSError):
+                self._notify("X_CLOISTER_RELIEF=1")
+                self._relief_asked_at = now
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Take no more connections, and answer what comes on those that were taken."""
@@ -87,6 +106,14 @@ class Server(uvicorn.Server):
             if time.monotonic() >= end or not (self.server_state.connections or _accepted):
                 break
         await super().shutdown(sockets)
+
+
+def share(after_requests: int | None) -> int | None:
+    """How many answers of one process are enough: up to a tenth fewer, as chance has it, so
+    that processes which began together do not end together."""
+    if after_requests is None:
+        return None
+    return after_requests - random.randint(0, after_requests // 10)  # noqa: S311 - no secret
 
 
 class Messenger:

@@ -42,12 +42,13 @@ from cloister.apps.front_door import (
     FrontDoorProcess,
     FrontDoorProgram,
 )
+from cloister.apps.keeping import Keeping, PoolPlan
 from cloister.apps.kept import Kept
 from cloister.apps.load import Census, ListenerLoad
 from cloister.apps.log_keeping import keeper
 from cloister.apps.logs import Level, LogEvent, Sink
 from cloister.apps.machine import State
-from cloister.apps.pool import Keeping, Pool, PoolPlan
+from cloister.apps.pool import Pool
 from cloister.apps.reporting import Supervised
 from cloister.apps.resources import Resources
 from cloister.apps.service import Service, ServicePlan
@@ -181,6 +182,8 @@ class Supervisor:
         plan = _pool_plan(program, partial(self._resources.has_room, program.app.name))
         pool = Pool(plan, ListenerLoad(listening, self._census), self._sink)
         program.on_load = pool.stirred
+        if program.app.restart.after_requests is not None:
+            program.on_relief = pool.relieve
         return pool
 
     def _arrangement(

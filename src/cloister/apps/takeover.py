@@ -9,11 +9,11 @@ from collections.abc import Callable, Collection, Coroutine, Sequence
 
 from cloister.apps import egress
 from cloister.apps.app import AppProgram
+from cloister.apps.keeping import Keeping
 from cloister.apps.kept import Kept, LeftProcess
 from cloister.apps.lines import PipeReader
 from cloister.apps.logs import LogEvent, Sink
 from cloister.apps.machine import State
-from cloister.apps.pool import Keeping
 from cloister.apps.resources import Resources
 from cloister.model.errors import CloisterError
 

@@ -29,6 +29,8 @@ def command(app: App, program: PythonProgram) -> tuple[str, ...]:
         options += ["--interface", program.interface.value]
     if program.threads is not None:
         options += ["--threads", str(program.threads)]
+    if app.restart.after_requests is not None:
+        options += ["--after-requests", str(app.restart.after_requests)]
     for folder in program.path:
         options += ["--path", folder]
     return (*_server(program), *options, str(program))

@@ -21,6 +21,7 @@ MAX_PROCESSES = 1000
 MAX_FAILURES = 1000
 MAX_FILES = 1000
 MAX_RATE = 1_000_000
+MAX_REQUESTS = 1_000_000_000
 
 _processes = Processes()
 _restart = RestartPolicy()
@@ -92,6 +93,18 @@ class RestartTable(Table):
         example="false",
         default=_restart.rolling,
     )
+    after_requests: Annotated[int, Form("number")] | None = setting(
+        "How many requests a process of a `python` application answers at most, against what it "
+        "may leak: then another one takes its place, as `rolling` says, and no request fails for "
+        "that. Each draws a number up to a tenth lower, so that not all have it at once. It "
+        "serves 5 seconds at least, and one process a second is replaced at most. It counts "
+        "as no failure.",
+        example="10000",
+        default=None,
+        default_text="any number",
+        at_least=1,
+        at_most=MAX_REQUESTS,
+    )
 
 
 class LogTable(Table):
@@ -156,7 +169,13 @@ def restart(choice: str | RestartTable) -> RestartPolicy:
     """What was chosen."""
     if isinstance(choice, str):
         return RestartPolicy(RestartWhen(choice))
-    return RestartPolicy(RestartWhen(choice.when), choice.failures, choice.window, choice.rolling)
+    return RestartPolicy(
+        RestartWhen(choice.when),
+        choice.failures,
+        choice.window,
+        choice.rolling,
+        choice.after_requests,
+    )
 
 
 def log(table: LogTable) -> LogOptions:

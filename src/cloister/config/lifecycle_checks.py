@@ -112,6 +112,15 @@ def _processes(app: App, table: AppTable) -> tuple[_Rule, ...]:
             "nobody sees whether such a process holds a connection",
             "remove it",
         ),
+        _Rule(
+            app.restart.after_requests is not None and isinstance(app.program, CommandProgram),
+            Code.CONFLICTING_KEYS,
+            "`after-requests` does not go with `command`",
+            ("restart", "after-requests"),
+            "nobody but a program's own server can count its requests",
+            "have that end it after so many, for example gunicorn --max-requests or uvicorn "
+            "--limit-max-requests: the supervisor starts the next process",
+        ),
     )
 
 

@@ -46,6 +46,9 @@ class RestartPolicy:
     rolling: bool = True
     """Whether a restart that was asked for has the next process ready before the one that
     runs is told to stop: for a while there are two. Otherwise connections wait."""
+    after_requests: int | None = None
+    """A process that has answered so many requests, or up to a tenth fewer, is followed by
+    another, as in a restart that was asked for. Only where Cloister's own server counts them."""
 
 
 @dataclass(frozen=True, slots=True)

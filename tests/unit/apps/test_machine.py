@@ -29,6 +29,7 @@ REQUESTS = (
     Event.FORCE_REQUESTED,
     Event.DEMANDED,
     Event.REST_REQUESTED,
+    Event.RELIEF_REQUESTED,
 )
 
 
@@ -72,6 +73,37 @@ def test_a_connection_that_comes_while_nobody_is_needed_any_more_gets_a_process(
         following = next_step(step.state, Event.EXITED)
         assert following is not None
         assert following.state is State.SPAWNING
+
+
+@pytest.mark.parametrize("state", State)
+def test_a_restart_that_a_person_asks_for_begins_the_back_off_anew(state: State) -> None:
+    step = next_step(state, Event.RESTART_REQUESTED)
+    begun = state in SPAWNING_STATES  # what is being made is made
+    assert begun or (step is not None and Action.FORGET_FAILURES in step.actions)
+
+
+def test_a_relief_and_a_demand_forget_no_failure() -> None:
+    """Neither is a person's: what a process says of itself must not undo its crash loop."""
+    for event in (Event.RELIEF_REQUESTED, Event.DEMANDED):
+        for state in State:
+            step = next_step(state, event)
+            while step is not None:
+                assert Action.FORGET_FAILURES not in step.actions
+                ended = TABLE[step.state][Event.EXITED]
+                step = ended if isinstance(ended, Transition) else None
+
+
+def test_what_is_relieved_ends_by_consent_and_another_follows() -> None:
+    step = next_step(State.READY, Event.RELIEF_REQUESTED)
+    assert step == Transition(State.RESTARTING, (Action.TERMINATE, Action.ARM_STOP_TIMER))
+    # Its exit is none that is reported, and no back-off stands before the next one.
+    assert next_step(step.state, Event.EXITED) == Transition(State.SPAWNING, (Action.SPAWN,))
+
+
+@pytest.mark.parametrize("state", [state for state in State if state is not State.READY])
+def test_nothing_else_is_relieved(state: State) -> None:
+    step = next_step(state, Event.RELIEF_REQUESTED)
+    assert step is None or (state is State.STOPPED and step.state is State.SPAWNING)
 
 
 @pytest.mark.parametrize("state", [State.ENDED, State.FAILED, State.STOPPED])

@@ -34,6 +34,8 @@ OURSELVES = HostIdentity(os.getuid(), os.getgid())
         (b"READY", Notification()),
         (b"XREADY=1\n=1\n", Notification()),
         (b"STATUS=a=b", Notification(status="a=b")),
+        (b"X_CLOISTER_RELIEF=1", Notification(relief=True)),
+        (b"X_CLOISTER_RELIEF=yes", Notification()),
         (b"STATUS=\xff", Notification(status="\ufffd")),
         (b"STATUS=" + b"x" * 1000, Notification(status="x" * 200)),
     ],

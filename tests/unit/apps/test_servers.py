@@ -9,6 +9,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,7 @@ import pytest
 
 from cloister.apps.authority import Authority
 from cloister.apps.servers import ServeError, interface_of, load, passed_socket
+from cloister.apps.serving import share
 
 Environ = dict[str, Any]
 
@@ -365,6 +367,34 @@ def test_it_tells_how_much_it_has_to_do(serve: Callable[..., Served]) -> None:
         assert served.load() == b"X_CLOISTER_REQUESTS=1\nX_CLOISTER_CONNECTIONS=1"
     while served.load() != b"X_CLOISTER_REQUESTS=0\nX_CLOISTER_CONNECTIONS=0":
         pass
+
+
+def test_it_asks_to_be_relieved_once_it_has_answered_enough_and_serves_on(
+    serve: Callable[..., Served],
+) -> None:
+    served = serve(ASGI, "--after-requests", "3")
+    assert served.told() == b"READY=1"
+    for _ in range(3):
+        assert served.get() == b"http None"
+    while served.load() != b"X_CLOISTER_RELIEF=1":
+        pass
+    assert served.get() == b"http None"
+    # Nobody relieves it: it says so again, and not at once.
+    begin = time.monotonic()
+    while served.load() != b"X_CLOISTER_RELIEF=1":
+        pass
+    assert time.monotonic() - begin > 4
+    served.process.send_signal(signal.SIGTERM)
+    assert served.told() == b"STOPPING=1"
+
+
+def test_each_process_draws_a_number_of_its_own_that_is_no_larger() -> None:
+    drawn = {share(1000) for _ in range(1000)}
+    assert min(drawn) >= 900
+    assert max(drawn) <= 1000
+    assert len(drawn) > 50
+    assert share(9) == 9
+    assert share(None) is None
 
 
 REQUEST = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"

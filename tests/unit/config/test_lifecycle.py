@@ -60,6 +60,11 @@ def test_everything_given() -> None:
     assert full.log == LogOptions(LogTarget.FILES, 1024 * 1024, 2, 5)
 
 
+def test_a_number_of_requests_after_which_a_process_is_relieved() -> None:
+    counted = app(PYTHON + "restart = { after-requests = 10000 }\n")
+    assert counted.restart == RestartPolicy(after_requests=10000)
+
+
 def test_the_short_forms() -> None:
     short = app(COMMAND + 'processes = 4\nrestart = "never"\nready = "notify"\n')
     assert short.processes == Processes(4)
@@ -87,6 +92,16 @@ def test_as_many_connections_as_inetd_would_take_have_a_bound() -> None:
         (COMMAND + "processes = { spare = 2 }", Code.CONFLICTING_KEYS, "processes.spare"),
         (COMMAND + "processes = { min = 2 }", Code.UNKNOWN_KEY, "processes.min"),
         (COMMAND + 'restart = "sometimes"', Code.UNKNOWN_VALUE, "restart"),
+        (
+            COMMAND + "restart = { after-requests = 10 }",
+            Code.CONFLICTING_KEYS,
+            "restart.after-requests",
+        ),
+        (
+            PYTHON + "restart = { after-requests = 0 }",
+            Code.OUT_OF_RANGE,
+            "restart.after-requests",
+        ),
         (COMMAND + 'ready = "http:health"', Code.UNKNOWN_VALUE, "ready"),
         (COMMAND + 'ready = "http:/a b"', Code.UNKNOWN_VALUE, "ready"),
         (

@@ -66,13 +66,6 @@ LISTENER = _table(
     ),
 )
 LIMITS = _table(
-    requests=Refused(
-        "`limits.requests` counts HTTP requests",
-        f"{_BYTES}, so only the application itself can count them",
-        "have its own server end it after so many, for example gunicorn --max-requests or uvicorn "
-        "--limit-max-requests as `external`: the supervisor starts the next process. Or bound what "
-        "a process may leak: `limits` = { memory = … } of a native application",
-    ),
     shm=Refused(
         "`limits.shm` bounds memory that Unit shares with applications",
         "Cloister shares none: an application reads from its socket",
@@ -80,6 +73,14 @@ LIMITS = _table(
         "application",
     ),
 )
+REQUESTS_OF_OTHERS = Refused(
+    "`limits.requests` counts HTTP requests",
+    f"{_BYTES}, so only the application's own server can count them",
+    "have it end by itself after so many, for example gunicorn --max-requests or uvicorn "
+    "--limit-max-requests: the supervisor starts the next process. Or bound what "
+    "a process may leak: `limits` = { memory = … } of a native application",
+)
+"""Of an application of type `external`."""
 _PREFIX = Refused(
     "`prefix` rewrites the paths of HTTP requests",
     _BYTES,

@@ -14,7 +14,7 @@ from cloister.config import places
 from cloister.config.lines import KeyPath
 from cloister.config.problems import Code
 from cloister.config.surroundings import Account, Report, Surroundings
-from cloister.config.unit_dialect import identity, names
+from cloister.config.unit_dialect import identity, names, refusals
 from cloister.config.unit_dialect.isolation import isolation
 from cloister.config.unit_dialect.syntax import (
     EXTERNAL_ONLY,
@@ -29,7 +29,7 @@ from cloister.config.unit_dialect.values import ListenerKey
 from cloister.config.validation import CheckedAs
 from cloister.model.app import App, CommandProgram, Interface, Program, PythonProgram, Readiness
 from cloister.model.isolation import IdMap, IdMapping
-from cloister.model.lifecycle import LogOptions, OutputFiles, Processes
+from cloister.model.lifecycle import LogOptions, OutputFiles, Processes, RestartPolicy
 from cloister.model.listener import Listener, ListenerLimits, SocketOptions
 from cloister.model.route import TargetRoute, UnixPathTarget
 from cloister.model.snapshot import Paths, Snapshot
@@ -156,6 +156,7 @@ class _Resolver:
             environment=tuple(application.environment.items()),
             ready=Readiness.NOTIFY if isinstance(program, PythonProgram) else Readiness.ACCEPT,
             processes=self._processes(part),
+            restart=self._restart(part),
             log=self._log(application, directory),
             control_group=None if group is None else group.path,
             user=None if rootless else str(who.host_uid),
@@ -177,6 +178,16 @@ class _Resolver:
                 hint="lower `spare` or raise `max`",
             )
         return Processes(choice.max, choice.spare, float(choice.idle_timeout))
+
+    def _restart(self, part: Part) -> RestartPolicy:
+        requests = part.application.limits.requests
+        if requests and not part.application.type.python:
+            refused = refusals.REQUESTS_OF_OTHERS
+            where = (*part.path, "limits", "requests")
+            self._report.add(
+                Code.UNSUPPORTED, refused.what, where, why=refused.why, hint=refused.hint
+            )
+        return RestartPolicy(after_requests=requests or None)
 
     def _log(self, application: ApplicationObject, directory: str | None) -> LogOptions:
         """With Unit's files the lines are kept as well where they always are."""

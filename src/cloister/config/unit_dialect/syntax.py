@@ -12,13 +12,13 @@ from pydantic_core import PydanticKnownError
 from cloister.config import forms
 from cloister.config.app_tables import MAX_THREADS
 from cloister.config.forms import TABLE_FORM, WORD_FORM, Form, Refused, setting
+from cloister.config.lifecycle import MAX_PROCESSES, MAX_REQUESTS
 from cloister.config.listener_tables import MAX_BACKLOG
 from cloister.config.supervisor_tables import MAX_WORKERS, CloisterTable, DoorTable
 from cloister.config.unit_dialect import refusals, values
 from cloister.model.id_map import LARGEST_ID
 from cloister.model.lifecycle import Processes
 
-MAX_PROCESSES = 1000
 MAX_SECONDS = 24 * 3600
 """Of a time-out."""
 
@@ -82,6 +82,14 @@ class LimitsObject(UnitTable):
         default=None,
         at_least=0,
         at_most=MAX_SECONDS,
+    )
+    requests: Number | None = setting(
+        "Requests that a process answers at most before another one takes its place; 0 for any "
+        "number. Type `python` only.",
+        example="10000",
+        default=None,
+        at_least=0,
+        at_most=MAX_REQUESTS,
     )
 
 
