@@ -213,6 +213,11 @@ class Game:
 
 @pytest.mark.parametrize("count", [FEW, pytest.param(MANY, marks=pytest.mark.slow)])
 @pytest.mark.timeout(7200)
+# httpcore leaves a socket that could not connect to the collection of garbage: the supervisor
+# was killed between the client's own first connection and the one of its library.
+@pytest.mark.filterwarnings(
+    "ignore:Exception ignored in. <socket.socket:pytest.PytestUnraisableExceptionWarning"
+)
 def test_what_runs_is_what_was_accepted_last(up: Up, count: int) -> None:
     with contextlib.closing(Game(up, seed=count)) as game:
         for number in range(count):
