@@ -48,6 +48,41 @@ def test_each_process_is_followed_by_another_and_no_request_fails(up: Up, endpoi
     assert not any("ended by itself" in line or "starts again" in line for line in said)
 
 
+def test_of_what_must_be_one_there_are_never_two_and_connections_wait(up: Up) -> None:
+    up.write({"one": NAMED}, "restart = { after-requests = 20, rolling = false }\n")
+    up.start()
+    up.wait_ready()
+    with Traffic.by_name(up, "one.example") as traffic:
+
+        def relieved() -> bool:
+            now = up.app("one")
+            assert len(now.processes) <= 1
+            assert not traffic.failures
+            return now.restarts >= 2
+
+        wait_until(relieved, what="two reliefs", seconds=90, interval=0.05)
+        traffic.go_on(20)
+    assert traffic.failures == []
+    assert up.app("one").failure is None
+
+
+@pytest.mark.slow
+def test_what_a_killed_supervisor_has_not_heard_the_next_one_hears(up: Up) -> None:
+    up.write({"one": NAMED}, "restart = { after-requests = 20 }\n")
+    up.start()
+    up.wait_ready()
+    before = pids(up.app("one"))
+    with Traffic.by_name(up, "one.example", threads=1) as traffic:
+        traffic.go_on(20)
+    # It has its number, and has not served for long enough.
+    up.kill()
+    up.start()
+    up.wait_ready()
+    assert pids(up.app("one")) == before
+    wait_until(lambda: pids(up.app("one")).isdisjoint(before), what="a relief", seconds=60)
+    assert up.app("one").failure is None
+
+
 CLAIMS = (
     NAMED
     + """
