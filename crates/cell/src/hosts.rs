@@ -22,7 +22,7 @@ pub const LIMIT: usize = 1024 * 1024;
 ///
 /// `EACCES` where not everybody may read it: a link must not lead the application to what its
 /// user may not read. `EFBIG` where it is too long, `EISDIR` where it is no file; else those of
-/// [`mounts::cover_file`].
+/// `mounts::cover_file`.
 pub fn cover(root: &mut Root, hosts: &Hosts) -> Result<(), Problem> {
     let content = match root.read(PATH) {
         Ok(file) => merged(&hosts.names, &read(&file).at(PATH)?),
