@@ -3,6 +3,8 @@
 use std::sync::LazyLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use rustix::time::{ClockId, clock_gettime};
+
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// Microseconds since the program's first look at the clock.
@@ -45,6 +47,14 @@ impl Moment {
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
     }
+}
+
+/// Nanoseconds of processor time that the calling thread has used. One system call.
+#[must_use]
+pub fn thread_time() -> u64 {
+    let used = clock_gettime(ClockId::ThreadCPUTime);
+    let seconds = u64::try_from(used.tv_sec).unwrap_or(0);
+    seconds.saturating_mul(1_000_000_000) + u64::try_from(used.tv_nsec).unwrap_or(0)
 }
 
 /// A moment in four bytes: milliseconds, which come round after 49 days.

@@ -21,6 +21,7 @@ use std::os::fd::BorrowedFd;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
+use super::bulk::Costs;
 use crate::pipes::{Pipe, PipePool};
 
 /// The bytes of one thread buffer.
@@ -47,6 +48,8 @@ pub struct Tools {
     pub pipes: PipePool,
     /// Bytes that all flows of the worker keep for sinks that do not take them.
     pub kept: usize,
+    /// What bulk out of Unix sockets costs.
+    pub costs: Costs,
 }
 
 impl Tools {
@@ -57,6 +60,7 @@ impl Tools {
             buffer: vec![0; BUFFER].into_boxed_slice(),
             pipes: PipePool::new(pipes),
             kept: 0,
+            costs: Costs::default(),
         }
     }
 
@@ -119,6 +123,12 @@ pub struct Flow {
 }
 
 impl Flow {
+    /// Whether the last burst was bulk.
+    #[must_use]
+    pub const fn bulk(&self) -> bool {
+        self.bulk
+    }
+
     /// Whether the source has ended and everything is handed on.
     #[must_use]
     pub const fn finished(&self) -> bool {

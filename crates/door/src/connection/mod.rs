@@ -5,6 +5,7 @@
 //! the hello, for the wait for a target, or for bytes that a peer does not take.
 
 mod admit;
+pub mod bulk;
 pub mod client;
 mod close;
 pub mod flow;

@@ -12,8 +12,10 @@ use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use rustix::net::{Shutdown, shutdown};
 
+use super::bulk::Way;
 use super::flow::Pumped;
 use super::{Connection, End, Next, Shared, Side, Stage};
+use crate::clock::thread_time;
 use crate::slab::Key;
 
 /// At most this many bytes in one wake-up are a message of a conversation.
@@ -76,17 +78,23 @@ impl Connection {
             return Next::Wait;
         };
         let (client, target) = (self.client.as_fd(), target.as_fd());
+        let varies = from == Side::Target && self.tcp && !self.target_tcp && self.down.bulk();
+        let measured = varies.then(|| shared.tools.costs.choose());
+        // What waits for the sink before or afterwards is another burst's time.
+        let whole = !self.down.blocked();
+        let begun = measured.filter(|_| whole).map(|_| thread_time());
         let (flow, source, sink, hangup, splice, to) = match from {
             Side::Client => {
                 let hangup = self.client_watch.hangup;
                 // Out of a TCP socket splicing moves pages instead of bytes, into whatever sink
-                // (TCP to TCP: two thirds of the time of copying); out of a Unix socket, and
-                // between two, copying is cheaper.
+                // (TCP to TCP: two thirds of the time of copying); between two Unix sockets
+                // copying is cheaper.
                 (&mut self.up, client, target, hangup, self.tcp, Side::Target)
             }
             Side::Target => {
                 let hangup = self.target_watch.hangup;
-                let splice = self.target_tcp;
+                // Out of a Unix socket into TCP it depends on the machine.
+                let splice = self.target_tcp || measured == Some(Way::Splice);
                 (&mut self.down, target, client, hangup, splice, Side::Client)
             }
         };
@@ -96,6 +104,12 @@ impl Connection {
         let before = flow.bytes;
         let pumped = flow.pump(source, sink, hangup, splice, &mut shared.tools);
         let moved = flow.bytes - before;
+        if let (Some(way), Some(begun)) = (measured, begun)
+            && !flow.blocked()
+        {
+            let costs = &mut shared.tools.costs;
+            costs.note(way, moved, thread_time().saturating_sub(begun));
+        }
         if moved > 0 {
             self.active = shared.now.tick();
         }
