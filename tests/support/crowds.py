@@ -10,7 +10,7 @@ import pytest
 from tests.support.door import Door
 from tests.support.hello import Hello
 from tests.support.peers import HostsDirectory, Peer, UnixListener
-from tests.support.processes import descriptor_count, resident_bytes
+from tests.support.processes import lasting_descriptor_count, resident_bytes
 from tests.support.waiting import wait_until
 
 MEBIBYTE = 1 << 20
@@ -34,12 +34,13 @@ class Footprint:
 
     @classmethod
     def of(cls, door: Door) -> "Footprint":
-        return cls(resident_bytes(door.pid), descriptor_count(door.pid))
+        return cls(resident_bytes(door.pid), lasting_descriptor_count(door.pid))
 
     def expect_again(self, door: Door, *, slack: int = 2 * MEBIBYTE) -> None:
         """The door is back to it, but for ``slack`` bytes of memory kept for the next crowd."""
         wait_until(
-            lambda: descriptor_count(door.pid) <= self.descriptors, what="the descriptors are back"
+            lambda: lasting_descriptor_count(door.pid) <= self.descriptors,
+            what="the descriptors are back",
         )
         wait_until(
             lambda: resident_bytes(door.pid) - self.memory < slack, what="the memory is back"

@@ -57,6 +57,12 @@ def descriptor_count(pid: int) -> int:
         return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
 
 
+def lasting_descriptor_count(pid: int) -> int:
+    """How many file descriptors a door has open that belong to connections or listeners: empty
+    pipes are pooled, and kept for the next bulk."""
+    return sum(1 for name in open_files(pid) if not name.startswith("pipe:"))
+
+
 def open_files(pid: int) -> list[str]:
     """What its descriptors are, as ``/proc/PID/fd`` names it: ``socket:[INODE]``, a path."""
     found = []

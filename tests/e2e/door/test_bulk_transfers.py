@@ -3,7 +3,7 @@
 from tests.support.bulk import bulk_client, bulk_server, results
 from tests.support.door import Door
 from tests.support.peers import HostsDirectory
-from tests.support.processes import descriptor_count, resident_bytes
+from tests.support.processes import lasting_descriptor_count, resident_bytes
 from tests.support.waiting import wait_until
 
 MEBIBYTE = 1 << 20
@@ -15,7 +15,7 @@ def port(door: Door) -> int:
 
 def test_64_parallel_downloads_of_64_mebibytes(door: Door, hosts: HostsDirectory) -> None:
     count, length = 64, 64 * MEBIBYTE
-    before = descriptor_count(door.pid)
+    before = lasting_descriptor_count(door.pid)
     with (
         hosts.listen("one.example") as target,
         bulk_server(target),
@@ -26,7 +26,9 @@ def test_64_parallel_downloads_of_64_mebibytes(door: Door, hosts: HostsDirectory
     records = door.wait_for_records(count)
     assert {record["outcome"] for record in records} == {"complete"}
     assert all(record["bytes_to_client"] == length + 64 for record in records)
-    wait_until(lambda: descriptor_count(door.pid) <= before, what="the descriptors are back")
+    wait_until(
+        lambda: lasting_descriptor_count(door.pid) <= before, what="the descriptors are back"
+    )
 
 
 def test_16_parallel_uploads_of_64_mebibytes(door: Door, hosts: HostsDirectory) -> None:
