@@ -12,6 +12,7 @@ from pathlib import Path
 
 _UNIT = re.compile(r"/([^/]+\.(?:service|socket))(?:/|$)")
 _SOCKET = "socket:["
+_ESCAPED = re.compile(r"\\([0-7]{3})")
 
 
 def pids() -> Iterator[int]:
@@ -26,6 +27,11 @@ def text(pid: int, name: str) -> str:
     # Thousands of them in one look: no Path is made for each.
     with open(f"/proc/{pid}/{name}", encoding="utf-8", errors="replace") as file:  # noqa: PTH123
         return file.read()
+
+
+def unescaped(field: str) -> str:
+    """A path of ``mountinfo``, which writes blanks and the like as octal numbers."""
+    return _ESCAPED.sub(lambda match: chr(int(match[1], 8)), field)
 
 
 def link(pid: int, name: str) -> str | None:

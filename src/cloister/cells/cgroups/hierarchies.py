@@ -1,10 +1,11 @@
 """Which hierarchies of control groups there are, and where groups may be made in them."""
 
 import os
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from cloister.proc import unescaped
 
 CONTROLLERS = ("cpu", "cpuset", "io", "memory", "pids")
 """What limits are set by, as version 2 calls them."""
@@ -19,8 +20,6 @@ SYSTEMD = "/run/systemd/system"
 """sd_booted(3): systemd is process 1 and owns the groups that it has not delegated."""
 _DELEGATED = ("user.delegate", "trusted.delegate")
 """Set to 1 on the group of a unit with ``Delegate=`` (systemd's CGROUP_DELEGATION)."""
-
-_ESCAPED = re.compile(r"\\([0-7]{3})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +87,7 @@ def mounted(mountinfo: str) -> tuple[Mounted, ...]:
     found = []
     for line in mountinfo.splitlines():
         before, _, after = line.partition(" - ")
-        root, point = (_unescaped(field) for field in before.split()[3:5])
+        root, point = (unescaped(field) for field in before.split()[3:5])
         kind, _, options = after.split()[:3]
         if kind == "cgroup2":
             found.append(Mounted(2, frozenset(), root, point))
@@ -216,7 +215,3 @@ def _delegated(folder: str, mount: str) -> str | None:
 
 def _writable(folder: str) -> bool:
     return os.access(folder, os.W_OK) and os.access(f"{folder}/cgroup.procs", os.W_OK)
-
-
-def _unescaped(field: str) -> str:
-    return _ESCAPED.sub(lambda match: chr(int(match[1], 8)), field)

@@ -1,11 +1,10 @@
 """Which file systems are mounted where: proc_pid_mountinfo(5)."""
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-_ESCAPE = re.compile(r"\\([0-7]{3})")
+from cloister.proc import unescaped
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +31,8 @@ def parse(mountinfo: str) -> tuple[Mount, ...]:
         before, _, after = line.partition(" - ")
         fields, (kind, source, options) = before.split(" "), after.split(" ", 2)
         writable = "ro" not in fields[5].split(",") and "ro" not in options.split(",")
-        found.append(Mount(_plain(fields[4]), kind, _plain(source), writable))
+        found.append(Mount(unescaped(fields[4]), kind, unescaped(source), writable))
     return tuple(found)
-
-
-def _plain(field: str) -> str:
-    return _ESCAPE.sub(lambda match: chr(int(match[1], 8)), field)
 
 
 def of(path: str, mounts: Iterable[Mount]) -> Mount | None:

@@ -1,15 +1,12 @@
 """Processes of this host, as rules ask about them."""
 
 import os
-import re
 from contextlib import suppress
 from pathlib import Path
 
 from cloister import proc
 from cloister.cells.cgroups.hierarchies import bounding, mounted
 from cloister.diagnose.facts import Credentials, Limit, Mount, Namespaces, Process
-
-_OCTAL = re.compile(r"\\([0-7]{3})")
 
 
 def process_name(pid: int) -> str | None:
@@ -61,7 +58,7 @@ def mounts(pid: int) -> tuple[Mount, ...]:
             kind = fields[fields.index("-") + 1]
             major, minor = fields[2].split(":")
             device = os.makedev(int(major), int(minor))
-            found.append(Mount(_plain(fields[4]), _plain(fields[3]), kind, device))
+            found.append(Mount(proc.unescaped(fields[4]), proc.unescaped(fields[3]), kind, device))
     return tuple(found)
 
 
@@ -136,8 +133,3 @@ def _command(pid: int) -> tuple[str, ...]:
         return tuple(proc.text(pid, "cmdline").rstrip("\0").split("\0"))
     except OSError:
         return ()
-
-
-def _plain(text: str) -> str:
-    """mountinfo writes blanks and the like as octal numbers."""
-    return _OCTAL.sub(lambda match: chr(int(match[1], 8)), text)
