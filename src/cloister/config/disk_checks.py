@@ -1,11 +1,9 @@
 """What has to hold for bounds on disks. No system calls."""
 
-from pathlib import PurePosixPath
-
 from cloister.config.problems import Code
 from cloister.config.surroundings import Report
 from cloister.model.app import App
-from cloister.model.disk import is_bounded, way_out, writable_places
+from cloister.model.disk import is_bounded, overlap, way_out, writable_places
 from cloister.model.snapshot import Snapshot
 
 
@@ -24,7 +22,7 @@ def check(snapshot: Snapshot, report: Report) -> None:
                 hint=out[1],
             )
         for other in bounded[:number]:
-            path = _shared(app, other)
+            path = overlap(writable_places(app), writable_places(other))
             if path is not None:
                 report.add(
                     Code.CONFLICTING_KEYS,
@@ -38,14 +36,3 @@ def check(snapshot: Snapshot, report: Report) -> None:
 
 def _key(app: App) -> str:
     return "disk" if app.limits.disk is not None else "disk-files"
-
-
-def _shared(app: App, other: App) -> str | None:
-    """A path that both can write to."""
-    for one in map(PurePosixPath, writable_places(app)):
-        for two in map(PurePosixPath, writable_places(other)):
-            if one.is_relative_to(two):
-                return str(one)
-            if two.is_relative_to(one):
-                return str(two)
-    return None

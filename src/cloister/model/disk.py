@@ -1,5 +1,8 @@
 """What a bound on disks needs of an application. No I/O."""
 
+from collections.abc import Iterable
+from pathlib import PurePosixPath
+
 from cloister.model.app import App
 from cloister.model.fences import FilterProfile
 from cloister.model.system_calls import expand
@@ -18,6 +21,18 @@ def writable_places(app: App) -> tuple[str, ...]:
     if root is not None and root.writable:
         places.append(root.path)
     return tuple(dict.fromkeys(places))
+
+
+def overlap(places: Iterable[str], others: Iterable[str]) -> str | None:
+    """The inner one of two paths, one of each, of which one is, or lies in, the other."""
+    there = [PurePosixPath(path) for path in others]
+    for one in map(PurePosixPath, places):
+        for other in there:
+            if one.is_relative_to(other):
+                return str(one)
+            if other.is_relative_to(one):
+                return str(other)
+    return None
 
 
 def is_bounded(app: App) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from cloister.cells.quotas import mounts
 from cloister.cells.quotas.mounts import Mount
 from cloister.model.app import App
-from cloister.model.disk import writable_places
+from cloister.model.disk import overlap, writable_places
 from cloister.model.errors import CloisterError
 
 _LINKS = 40
@@ -90,10 +90,5 @@ def resolve(path: str) -> str:
 
 def shared(places: Sequence[Place], others: Sequence[Place]) -> str | None:
     """A path that is, or lies in, a place of both."""
-    for one in places:
-        for other in others:
-            if PurePosixPath(one.real).is_relative_to(other.real):
-                return one.path
-            if PurePosixPath(other.real).is_relative_to(one.real):
-                return other.path
-    return None
+    real = overlap((one.real for one in places), (one.real for one in others))
+    return next((one.path for one in (*places, *others) if one.real == real), None)
