@@ -51,10 +51,7 @@ class Resources:
         if app.control_group is None:
             self._attention.add(group, app.limits)
         if known is None:
-            for one in group.limits:
-                if not one.in_force:
-                    message = f"{one.name} {one.value} is not in force: {one.detail}"
-                    self._say(app.name, message, Level.INFO if one.default else Level.WARNING)
+            self._say_missing(app.name, group.limits)
         return group
 
     async def bound_disks(self, app: App) -> None:
@@ -66,10 +63,7 @@ class Resources:
         if found == self._told.get(app.name, ()):
             return
         self._told[app.name] = found
-        for one in found:
-            if not one.in_force and not one.default:
-                message = f"{one.name} {one.value} is not in force: {one.detail}"
-                self._say(app.name, message, Level.WARNING)
+        self._say_missing(app.name, [one for one in found if not one.default])
 
     async def retain_disks(self, apps: Iterable[str]) -> None:
         """Only these have something on disks from now on. Says what others have left there."""
@@ -149,6 +143,12 @@ class Resources:
         if self._attention is not None:
             self._attention.close()
             self._attention = None
+
+    def _say_missing(self, name: str, limits: Iterable[LimitStatus]) -> None:
+        for one in limits:
+            if not one.in_force:
+                message = f"{one.name} {one.value} is not in force: {one.detail}"
+                self._say(name, message, Level.INFO if one.default else Level.WARNING)
 
     def _gives_way(self, name: str, gives_way: bool) -> None:
         if gives_way:

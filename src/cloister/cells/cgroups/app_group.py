@@ -17,7 +17,6 @@ from cloister.cells.cgroups.counters import (
 from cloister.cells.cgroups.hierarchies import Site
 from cloister.cells.cgroups.limits import (
     BACKGROUND,
-    FOREGROUND,
     Demand,
     Machine,
     cleared,
@@ -156,23 +155,17 @@ class AppGroup:
                 write_all(found[0], BACKGROUND)
             else:
                 self._put_back()
-                self._restore_weight()
+                for demand in self._demanded:
+                    if demand.name == "cpu-weight":
+                        self._set(demand)
         except OSError:  # Linux before 5.15, or the group has just gone
             return False
         self.gives_way = wanted
         return True
 
     def _put_back(self) -> None:
-        found = self.folder("cpu")
-        if found is not None:
-            with contextlib.suppress(OSError):
-                write_all(found[0], FOREGROUND)
+        self._clear("cpu-background")
         self.gives_way = False
-
-    def _restore_weight(self) -> None:
-        for demand in self._demanded:
-            if demand.name == "cpu-weight":
-                self._set(demand)
 
     def has_room(self) -> bool:
         """Whether its limit on processes lets a cell start beside those that there are."""

@@ -44,7 +44,7 @@ Writes = tuple[Write, ...]
 BACKGROUND: Writes = (Write("cpu.idle", "1"),)
 """Of both versions, since Linux 5.15. Its own weight is out of force meanwhile, and cannot be
 written (sched_group_set_shares() in kernel/sched/fair.c)."""
-FOREGROUND: Writes = (Write("cpu.idle", "0"),)
+_FOREGROUND: Writes = (Write("cpu.idle", "0"),)
 """The weight is the default then, where it was 1 before."""
 
 
@@ -207,7 +207,7 @@ _CLEARED: dict[str, dict[int, Writes]] = {
         1: (Write("memory.memsw.limit_in_bytes", str(_NO_BOUND)),),
     },
     "cpu-weight": {2: (Write("cpu.weight", "100"),), 1: (Write("cpu.shares", str(_SHARES)),)},
-    "cpu-background": {2: FOREGROUND, 1: FOREGROUND},
+    "cpu-background": {2: _FOREGROUND, 1: _FOREGROUND},
     "cpu-max": {
         2: (Write("cpu.max", f"max {PERIOD}"),),
         1: (Write("cpu.cfs_quota_us", "-1"),),

@@ -201,10 +201,9 @@ class DiskBounds:
             record = self._store.get(name)
             if record is None or record.project != survey.project:
                 record = Record(survey.project)
-            known = record.places
             whole = {one.place.real: _whole(one, record) for one in survey.spots}
             # Before anything belongs to the project: who comes next is to know of it.
-            record = replace(record, places={**known, **whole})
+            record = replace(record, places={**record.places, **whole})
             if self._store.put(name, record):
                 break  # else somebody was given the project meanwhile
         self._bounded[name] = survey.project, survey.spots
