@@ -14,34 +14,15 @@ from typing import Any
 import psutil
 import pytest
 from tests.support.open_python import open_python
-from tests.support.ping import backend, host_address
+from tests.support.ping import DIAL, backend, host_address
 from tests.support.up import have_ended, open_folder
 from tests.support.waiting import wait_until
 
 USER = 487_301
 """An ordinary user, whom nothing else belongs to."""
 DEADLINE = 60.0
-DIALS = """
-import json, os, socket, sys
-def dial(place):
-    try:
-        if isinstance(place, str):
-            line = socket.socket(socket.AF_UNIX)
-            line.connect(place)
-        else:
-            line = socket.create_connection(tuple(place), timeout=10)
-        with line:
-            line.settimeout(20)
-            line.sendall(b"ping")
-            line.shutdown(socket.SHUT_WR)
-            said = b""
-            while part := line.recv(100):
-                said += part
-            return said.decode()
-    except socket.gaierror:
-        return "no such name"
-    except OSError as error:
-        return error.errno or type(error).__name__
+DIALS = f"""{DIAL}
+import json, sys
 print(json.dumps([dial(place) for place in json.loads(sys.argv[1])]))
 """
 

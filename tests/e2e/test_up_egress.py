@@ -11,7 +11,7 @@ import httpx
 import psutil
 import pytest
 from tests.support.open_python import open_python
-from tests.support.ping import backend, host_address, unix_backend
+from tests.support.ping import DIAL, backend, host_address, unix_backend
 from tests.support.up import Client, Traces, Up, have_ended, open_folder
 from tests.support.waiting import wait_until
 
@@ -20,38 +20,24 @@ from cloister.control.client import ControlClient
 
 USER = 487_302
 """An ordinary user, whom nothing else belongs to."""
-DIALS = """
-import asyncio, json, socket
+DIALS = (
+    DIAL
+    + """
+import asyncio, json
 from urllib.parse import parse_qs
-def dial(host, port):
-    try:
-        if host.startswith("/"):
-            line = socket.socket(socket.AF_UNIX)
-            line.connect(host)
-        else:
-            line = socket.create_connection((host, port), timeout=5)
-        with line:
-            line.settimeout(20)
-            line.sendall(b"ping")
-            line.shutdown(socket.SHUT_WR)
-            said = b""
-            while part := line.recv(100):
-                said += part
-            return said.decode()
-    except socket.gaierror:
-        return "no such name"
-    except OSError as error:
-        return error.errno or type(error).__name__
 async def app(scope, receive, send):
     if scope["type"] == "lifespan":
         return
     asked = parse_qs(scope["query_string"].decode())
-    found = await asyncio.to_thread(dial, asked["host"][0], int(asked["port"][0]))
+    host = asked["host"][0]
+    place = host if host.startswith("/") else (host, int(asked["port"][0]))
+    found = await asyncio.to_thread(dial, place)
     body = json.dumps(found).encode()
     await send({"type": "http.response.start", "status": 200,
                 "headers": [(b"content-length", str(len(body)).encode())]})
     await send({"type": "http.response.body", "body": body})
 """
+)
 
 
 @pytest.fixture

@@ -31,15 +31,7 @@ def test_each_process_is_followed_by_another_and_no_request_fails(up: Up, endpoi
     )
     assert first
     with Traffic.by_name(up, "one.example") as traffic:
-
-        def relieved() -> bool:
-            now = up.app("one")
-            assert now.state == "ready"  # at every moment somebody serves
-            assert not traffic.failures
-            return now.restarts >= 3 and not pids(now) & first
-
-        wait_until(relieved, what="three reliefs", seconds=90, interval=0.05)
-        traffic.go_on(20)
+        traffic.until_replaced(up, "one", first)
     assert traffic.failures == []
     assert len(traffic.answers) >= 4
     assert up.app("one").failure is None

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.open_python import open_python, virtual_environment
-from tests.support.unit_up import DONE, UnitUp, free_port, get
-from tests.support.up import open_folder
+from tests.support.open_python import virtual_environment
+from tests.support.unit_up import DONE, UnitUp, free_port, get, idle_unit
 from tests.support.waiting import wait_until
 
 WSGI = """
@@ -44,15 +43,8 @@ def make():
 
 @pytest.fixture
 def up() -> Iterator[UnitUp]:
-    """One that runs what Unit begins with, under a Python that `nobody` may execute."""
-    with open_folder() as folder:
-        made = UnitUp(folder)
-        made.python = open_python(folder)
-        made.start_unit({"listeners": {}, "routes": [], "applications": {}})
-        try:
-            yield made
-        finally:
-            made.close()
+    with idle_unit() as running:
+        yield running
 
 
 def module(folder: Path, name: str, text: str) -> str:

@@ -7,24 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.open_python import open_python
 from tests.support.traffic import NAMED, Traffic, pids
-from tests.support.unit_up import UnitUp, free_port, get
-from tests.support.up import open_folder
+from tests.support.unit_up import UnitUp, free_port, get, idle_unit
 from tests.support.waiting import wait_until
 
 
 @pytest.fixture
 def up() -> Iterator[UnitUp]:
-    """One that runs what Unit begins with, under a Python that `nobody` may execute."""
-    with open_folder() as folder:
-        made = UnitUp(folder)
-        made.python = open_python(folder)
-        made.start_unit({"listeners": {}, "routes": [], "applications": {}})
-        try:
-            yield made
-        finally:
-            made.close()
+    with idle_unit() as running:
+        yield running
 
 
 def serve(up: UnitUp, code: str, **members: Any) -> tuple[int, Path]:
@@ -56,15 +47,7 @@ def test_no_request_fails_while_processes_that_have_their_number_are_replaced(up
         return get(port).encode()
 
     with Traffic([ask, ask, ask]) as traffic:
-
-        def replaced() -> bool:
-            now = up.app("web")
-            assert now.state == "ready"  # at every moment somebody serves
-            assert not traffic.failures
-            return now.restarts >= 3 and not pids(now) & first
-
-        wait_until(replaced, what="other processes", seconds=90, interval=0.05)
-        traffic.go_on(20)
+        traffic.until_replaced(up, "web", first)
     assert traffic.failures == []
     assert len(traffic.answers) >= 4
     assert up.app("web").failure is None

@@ -3,8 +3,10 @@
 import asyncio
 import io
 import json
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
+
+from tests.support.scenario import scenarios
 
 from cloister.apps.backoff import BackoffPolicy
 from cloister.apps.keeping import PoolPlan, WorkerProcess
@@ -122,31 +124,12 @@ class World:
     def count(self, state: State) -> int:
         return sum(one.state is state for one in self.pool.services)
 
+    def force(self) -> None:
+        self.pool.force()
+
     def said(self) -> list[dict[str, Any]]:
         self.sink.close()
         return [json.loads(line) for line in self.log.getvalue().splitlines()]
 
 
-def scenario(
-    **options: Any,
-) -> Callable[[Callable[[World], Coroutine[Any, Any, None]]], Callable[[], None]]:
-    """Runs a test with a world on a loop of its own; afterwards no task may be left."""
-
-    def decorate(test: Callable[[World], Awaitable[None]]) -> Callable[[], None]:
-        async def run() -> None:
-            world = World(**options)
-            await test(world)
-            world.pool.force()
-            await world.reach(State.STOPPED)
-            assert not world.alive
-            for _ in range(5):
-                await asyncio.sleep(0)
-            assert asyncio.all_tasks() == {asyncio.current_task()}
-            assert "internal fault" not in str(world.said())
-
-        def synchronous() -> None:
-            asyncio.run(run())
-
-        return synchronous
-
-    return decorate
+scenario = scenarios(World)

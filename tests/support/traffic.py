@@ -68,6 +68,19 @@ class Traffic:
             lambda: self.count >= goal or self.failures, what=f"{requests} answers", seconds=60
         )
 
+    def until_replaced(self, up: Up, name: str, first: set[int]) -> None:
+        """Returns when none of the ``first`` processes of an application serves any more, after
+        three reliefs at least, and some answers more; at every moment somebody serves."""
+
+        def replaced() -> bool:
+            now = up.app(name)
+            assert now.state == "ready"
+            assert not self.failures
+            return now.restarts >= 3 and not pids(now) & first
+
+        wait_until(replaced, what="other processes", seconds=90, interval=0.05)
+        self.go_on(20)
+
 
 def pids(app: AppStatus) -> set[int]:
     """Of the processes that serve."""

@@ -1,13 +1,16 @@
 """A running ``cloister up`` on NGINX Unit's JSON, changed by Unit's curl commands."""
 
+import contextlib
 import json
 import os
 import socket
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.support.up import Up
+from tests.support.open_python import open_python
+from tests.support.up import Up, open_folder
 
 DONE = {"success": "Reconfiguration done."}
 
@@ -44,6 +47,19 @@ class UnitUp(Up):
         """A change that has to be accepted."""
         answer = self.configure("PUT", path, value)
         assert answer == DONE, answer
+
+
+@contextlib.contextmanager
+def idle_unit() -> Iterator[UnitUp]:
+    """One that runs what Unit begins with, under a Python that `nobody` may execute."""
+    with open_folder() as folder:
+        made = UnitUp(folder)
+        made.python = open_python(folder)
+        made.start_unit({"listeners": {}, "routes": [], "applications": {}})
+        try:
+            yield made
+        finally:
+            made.close()
 
 
 def get(port: int, path: str = "/") -> str:

@@ -4,10 +4,10 @@ import asyncio
 import io
 import json
 import random
-from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import pytest
+from tests.support.scenario import scenarios
 
 from cloister.apps.backoff import BackoffPolicy
 from cloister.apps.logs import LogFormat, Sink
@@ -109,34 +109,15 @@ class World:
     async def reach(self, *states: State) -> State:
         return await asyncio.wait_for(self.service.wait_state(*states), 10)
 
+    def force(self) -> None:
+        self.service.force()
+
     def said(self) -> list[dict[str, Any]]:
         self.sink.close()
         return [json.loads(line) for line in self.log.getvalue().splitlines()]
 
 
-def scenario(
-    **options: Any,
-) -> Callable[[Callable[[World], Coroutine[Any, Any, None]]], Callable[[], None]]:
-    """Runs a test with a world on a loop of its own; afterwards no task may be left."""
-
-    def decorate(test: Callable[[World], Awaitable[None]]) -> Callable[[], None]:
-        async def run() -> None:
-            world = World(**options)
-            await test(world)
-            world.service.force()
-            await world.reach(State.STOPPED)
-            assert not world.alive
-            for _ in range(3):
-                await asyncio.sleep(0)
-            assert asyncio.all_tasks() == {asyncio.current_task()}
-            assert "internal fault" not in str(world.said())
-
-        def synchronous() -> None:
-            asyncio.run(run())
-
-        return synchronous
-
-    return decorate
+scenario = scenarios(World)
 
 
 def test_it_becomes_ready_and_stops() -> None:
