@@ -124,7 +124,7 @@ class DiskBounds:
                 missing, cures = survey.missing, survey.cures
             except CloisterError as error:
                 survey = None
-                missing = (f"{error.what}: {error.why}" if error.why else error.what,)
+                missing = (_sentence(error),)
                 cures = (error.hint,) if error.hint else ()
             statuses = self._statuses[name] = _statuses(app, survey, missing)
             if missing and app.limits.required:
@@ -142,7 +142,7 @@ class DiskBounds:
         try:
             survey = await self._survey(app, app.name)
         except CloisterError as error:
-            return _statuses(app, None, (f"{error.what}: {error.why or ''}",))
+            return _statuses(app, None, (_sentence(error),))
         return _statuses(app, survey, survey.missing)
 
     async def usage(self) -> dict[str, tuple[DiskUsage, ...]]:
@@ -305,6 +305,10 @@ class DiskBounds:
 
 
 _WITHOUT = "or set `required = false` in its `limits` to run without"
+
+
+def _sentence(error: CloisterError) -> str:
+    return f"{error.what}: {error.why}" if error.why else error.what
 
 
 def _whole(spot: _Spot, record: Record) -> int:
