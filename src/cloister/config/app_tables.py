@@ -7,7 +7,7 @@ from pydantic import Discriminator, Tag
 from cloister.config import forms
 from cloister.config.egress import EgressChoice
 from cloister.config.fences import FencesTable
-from cloister.config.forms import TABLE_FORM, WORD_FORM, Form, Table, setting
+from cloister.config.forms import TABLE_FORM, WORD, WORD_FORM, Form, Table, setting
 from cloister.config.isolation_tables import IsolationTable
 from cloister.config.lifecycle import LogTable, ProcessesChoice, RestartChoice
 from cloister.config.limits import AppLimitsTable
@@ -19,9 +19,7 @@ MAX_THREADS = 10_000
 
 _app_defaults = {name: field.default for name, field in App.__dataclass_fields__.items()}
 
-EndpointWord = Annotated[
-    Literal["inherit", "handoff", "bind", "port", "stdio"], Form("word", lambda word: f'"{word}"')
-]
+EndpointWord = Annotated[Literal["inherit", "handoff", "bind", "port", "stdio"], WORD]
 
 
 class TlsFiles(Table):
@@ -56,13 +54,11 @@ class PythonTable(Table):
         example="true",
         default=False,
     )
-    interface: Annotated[Literal["asgi", "wsgi"], Form("word", lambda word: f'"{word}"')] | None = (
-        setting(
-            "What the application speaks.",
-            example='"wsgi"',
-            default=None,
-            default_text="told from what it takes",
-        )
+    interface: Annotated[Literal["asgi", "wsgi"], WORD] | None = setting(
+        "What the application speaks.",
+        example='"wsgi"',
+        default=None,
+        default_text="told from what it takes",
     )
     threads: Annotated[int, Form("number")] | None = setting(
         "Requests that a WSGI application answers at once, each in a thread of its own. An ASGI "

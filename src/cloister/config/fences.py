@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from cloister.config import forms
-from cloister.config.forms import Form, Table, setting
+from cloister.config.forms import WORD, Form, Table, setting
 from cloister.config.lines import KeyPath
 from cloister.config.problems import Code
 from cloister.model.fences import PROC_FILES, Fences, FilterProfile, LandlockChoice
@@ -18,8 +18,6 @@ MOST_FILES = 2**20
 """The kernel's own bound for `RLIMIT_NOFILE` (fs.nr_open) where nobody has raised it."""
 MOST_PROCESSES = 2**22
 """PID_MAX_LIMIT (Linux, include/linux/threads.h)."""
-
-_WORD = Form("word", lambda word: f'"{word}"')
 
 
 Ports = Annotated[
@@ -36,7 +34,7 @@ class FencesTable(Table):
     what is in force. What the kernel cannot do is an error, but for `landlock`.
     """
 
-    profile: Annotated[Literal["default", "strict", "none"], _WORD] = setting(
+    profile: Annotated[Literal["default", "strict", "none"], WORD] = setting(
         "Which system calls it may make: `default`, those of ordinary servers; `strict`, "
         "without making code in memory (no just-in-time compiler) and without any socket but "
         "a Unix one; `none`, all of them, which leaves the kernel's whole surface open. "
@@ -53,7 +51,7 @@ class FencesTable(Table):
         default=[],
         default_text="none",
     )
-    landlock: Annotated[Literal["best-effort", "required", "off"], _WORD] = setting(
+    landlock: Annotated[Literal["best-effort", "required", "off"], WORD] = setting(
         "Whether landlock(7) restricts files, TCP ports, signals and abstract sockets once "
         "more: `best-effort`, as far as the kernel can (Linux 5.13 to 6.12 can ever more); "
         "`required`, all of it or the application does not start; `off`.",

@@ -31,6 +31,10 @@ class Form:
     write: Callable[[Any], str] = repr
 
 
+WORD = Form("word", lambda word: f'"{word}"')
+"""One of a few words."""
+
+
 @dataclass(frozen=True, slots=True)
 class Help:
     """What help says of a setting beside its description."""

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Discriminator, Field, Tag
 
 from cloister.config import forms
-from cloister.config.forms import TABLE_FORM, WORD_FORM, Form, Table, setting
+from cloister.config.forms import TABLE_FORM, WORD, WORD_FORM, Form, Table, setting
 from cloister.model.lifecycle import (
     LogOptions,
     LogTarget,
@@ -27,12 +27,8 @@ _processes = Processes()
 _restart = RestartPolicy()
 _log = LogOptions()
 
-RestartWord = Annotated[
-    Literal["always", "on-failure", "never"], Form("word", lambda word: f'"{word}"')
-]
-LogWord = Annotated[
-    Literal["auto", "journal", "files", "none"], Form("word", lambda word: f'"{word}"')
-]
+RestartWord = Annotated[Literal["always", "on-failure", "never"], WORD]
+LogWord = Annotated[Literal["auto", "journal", "files", "none"], WORD]
 
 
 class ProcessesTable(Table):

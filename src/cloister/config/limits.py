@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError
 
 from cloister.config import forms
-from cloister.config.forms import Form, Table, setting
+from cloister.config.forms import WORD, Form, Table, setting
 from cloister.model.errors import UsageError
 from cloister.model.limits import CpuBackground, IoBound, Limits
 
@@ -22,9 +22,7 @@ MAX_OPERATIONS = 2**31 - 1
 MAX_FILES = 2**32 - 1
 
 _NONE = "no bound"
-_BackgroundWord = Annotated[
-    Literal["auto", "always", "never"], Form("word", lambda word: f'"{word}"')
-]
+_BackgroundWord = Annotated[Literal["auto", "always", "never"], WORD]
 _Number = Annotated[int, Form("number")]
 _Share = Annotated[float, Form("number"), Field(ge=LEAST_SHARE, le=8192)]
 

@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 
 from cloister.config import forms
-from cloister.config.forms import Form, Table, setting
+from cloister.config.forms import WORD, Form, Table, setting
 from cloister.model.listener import Keepalive, ListenerLimits, SocketOptions
 
 MAX_CONNECTIONS = 2**32 - 1
@@ -17,10 +17,8 @@ _socket = SocketOptions()
 _limits = ListenerLimits()
 _keepalive = Keepalive()
 
-BalanceWord = Annotated[
-    Literal["round-robin", "least-connections"], Form("word", lambda word: f'"{word}"')
-]
-SendProxyWord = Annotated[Literal["none", "v1", "v2"], Form("word", lambda word: f'"{word}"')]
+BalanceWord = Annotated[Literal["round-robin", "least-connections"], WORD]
+SendProxyWord = Annotated[Literal["none", "v1", "v2"], WORD]
 
 
 class RouteTable(Table):
