@@ -58,9 +58,10 @@ def descriptor_count(pid: int) -> int:
 
 
 def lasting_descriptor_count(pid: int) -> int:
-    """How many file descriptors a door has open that belong to connections or listeners: empty
-    pipes are pooled, and kept for the next bulk."""
-    return sum(1 for name in open_files(pid) if not name.startswith("pipe:"))
+    """How many file descriptors a door has open but for what it keeps for the next connection:
+    empty pipes (pipes.rs), and folders of hosts, once they are two seconds old (kept.rs)."""
+    names = open_files(pid)
+    return sum(1 for name in names if not name.startswith("pipe:") and "/hosts/" not in name)
 
 
 def open_files(pid: int) -> list[str]:

@@ -178,10 +178,13 @@ def expect_ended(keeper: Door, door: int) -> None:
 
 
 def test_a_door_that_dies_is_followed_by_another(
-    start_door: StartDoor, hosts: HostsDirectory
+    start_door: StartDoor, hosts: HostsDirectory, manager: ServiceManager
 ) -> None:
-    keeper = start_door(keeper=PROGRAM)
+    keeper = start_door(keeper=PROGRAM, environment=manager.environment)
     for _ in range(3):
+        # It answers a moment before it says that it is ready; killed between the two, the first
+        # one would be a door that does not start.
+        manager.wait_for(is_ready)
         door = only_child(keeper)
         os.kill(door, signal.SIGKILL)
         # Until it has ended it may accept, and take a connection along.

@@ -161,8 +161,16 @@ impl Keeper {
     }
 
     fn reap(&mut self) {
+        let mut ended = Vec::new();
         while let Ok(Some((process, status))) = wait(WaitOptions::NOHANG) {
-            let process = process.as_raw_nonzero().get().cast_unsigned();
+            ended.push((process.as_raw_nonzero().get().cast_unsigned(), status));
+        }
+        if ended.is_empty() {
+            return;
+        }
+        // One that has ended since the keeper listened may have said that it was ready before.
+        self.listen();
+        for (process, status) in ended {
             let before = self.children.len();
             self.children.retain(|child| child.process != process);
             // Whoever executed this program may have left it children of its own.
