@@ -198,8 +198,9 @@ def file_system() -> Path:
     with (cache / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not tree.exists():
-            partial = tree.with_suffix(".partial")
-            shutil.rmtree(partial, ignore_errors=True)
+            # A name of its own: what an interrupted one has started may still be writing.
+            partial = Path(tempfile.mkdtemp(prefix=f"{tree.name}-", suffix=".partial", dir=cache))
+            partial.chmod(0o755)
             _make(release, partial)
             partial.rename(tree)
     return tree
@@ -275,3 +276,8 @@ def _container(root: Path, nspawn: subprocess.Popen[bytes]) -> Container | None:
 def verify(container: Container, units: Sequence[str]) -> None:
     """Has systemd find every mistake in ``units``, unknown keys and missing programs too."""
     container.run("systemd-analyze", "verify", "--recursive-errors=yes", *units)
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(pytest.skip.Exception):
+        file_system()

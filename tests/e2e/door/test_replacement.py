@@ -21,6 +21,7 @@ from tests.support.processes import (
     is_running,
     open_files,
     processor_seconds,
+    status_fields,
     thread_status_fields,
 )
 from tests.support.service_manager import ServiceManager
@@ -277,6 +278,8 @@ def test_a_keeper_is_idle_and_small(start_door: StartDoor, manager: ServiceManag
     )
     assert private <= 1024, "kibibytes"
     assert len(list(Path(f"/proc/{keeper.pid}/task").iterdir())) == 1
+    # It says that it is ready in the middle of a turn.
+    wait_until(lambda: status_fields(keeper.pid)["State"][0] == "S", what="the turn's end")
     before = processor_seconds(keeper.pid)
     with contextlib.suppress(AssertionError):
         wait_until(lambda: False, seconds=1)
