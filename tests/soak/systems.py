@@ -17,8 +17,9 @@ from tests.support.door import listen_tcp, program
 from tests.support.hello import Hello
 from tests.support.peers import short_path
 from tests.support.processes import children, descriptor_count, resident_bytes
+from tests.support.service_manager import ServiceManager
 from tests.support.up import Up
-from tests.support.waiting import Deadline, wait_until
+from tests.support.waiting import Deadline
 
 DRAINING = 6
 """Replaced doors above which no further one is replaced: beyond eight the oldest is cut."""
@@ -200,12 +201,16 @@ class Kept(System):
         self._listening = listen_tcp()
         self.address: tuple[str, int] = self._listening.getsockname()
         user = ["--user", f"{NOBODY}:{NOBODY}"] if os.geteuid() == 0 else []
-        self._keeper = subprocess.Popen(
-            [program(), "keep", *command, *user],
-            stdin=self._listening.fileno(),
-            stderr=subprocess.DEVNULL,
-        )
-        wait_until(lambda: len(children(self._keeper.pid)) == 1, what="a door")
+        manager = ServiceManager(f"@cloister-soak-{os.getpid()}-{name}")
+        with contextlib.closing(manager):
+            self._keeper = subprocess.Popen(
+                [program(), "keep", *command, *user],
+                stdin=self._listening.fileno(),
+                stderr=subprocess.DEVNULL,
+                env={**os.environ, **manager.environment},
+            )
+            # A first door that is killed before it is ready is one that does not start.
+            manager.wait_for(lambda fields: fields.get("READY") == "1")
         self.accidents = {
             "kill a door": lambda: self.kill(max(children(self._keeper.pid), default=None)),
             "replace the door": self._replace,

@@ -49,6 +49,7 @@ EXIT_CODES: dict[type[CloisterError], int] = {
 
 VERBS = {
     "init": "Write a commented starter configuration and a small application.",
+    "check": "Find every problem of a configuration, without running it.",
     "up": "Run everything that the configuration names, in the foreground.",
     "status": "Show what runs, and how it is doing.",
     "logs": "Show what an application has written.",
