@@ -149,6 +149,23 @@ def _dialect(name: str) -> Dialect:
         raise wire.WireError(f"dialect: expected one of {known}, found {name!r}") from None
 
 
+_WHAT_THERE_IS = (
+    "GET /openapi.json describes what there is, for example GET /status, /config, /apps, "
+    "PUT /config/PATH, POST /apps/NAME/restart"
+)
+_OF_UNIT: dict[str, tuple[str | None, str]] = {
+    "certificates": (
+        "no key is ever in the door: each application has its own, in its cell",
+        "give the application `hosts` and `tls` in a native configuration",
+    ),
+    "js_modules": (
+        "the door passes connections on as they are and reads no request",
+        "route and rewrite in the application",
+    ),
+}
+"""Why these paths of NGINX Unit's API are not here, and what to do instead."""
+
+
 def _answer(value: Any, code: int = 200) -> JSONResponse:
     return JSONResponse(dataclasses.asdict(value), code)
 
@@ -172,10 +189,7 @@ async def _refuse(_request: Request, error: Exception) -> JSONResponse:
 async def _refuse_http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for this alone
     what = f"{request.method} {request.url.path}: {error.detail.lower()}"
-    hint = (
-        "GET /openapi.json describes what there is, for example GET /status, /config, /apps, "
-        "PUT /config/PATH, POST /apps/NAME/restart"
-    )
+    why, hint = _OF_UNIT.get(request.url.path.split("/")[1], (None, _WHAT_THERE_IS))
     return JSONResponse(
-        refusal(what, hint=hint), error.status_code, headers=dict(error.headers or {})
+        refusal(what, why, hint), error.status_code, headers=dict(error.headers or {})
     )

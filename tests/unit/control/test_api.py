@@ -241,6 +241,23 @@ def raw(path: str, method: str, target: str) -> tuple[int, dict[str, str | None]
 
 
 @pytest.mark.parametrize(
+    ("method", "target", "instead"),
+    [
+        ("PUT", "/certificates/bundle", "give the application `hosts` and `tls`"),
+        ("GET", "/certificates", "give the application `hosts` and `tls`"),
+        ("PUT", "/js_modules/http.js", "route and rewrite in the application"),
+    ],
+)
+def test_what_only_unit_has_is_refused_with_what_to_do_instead(
+    running: Running, method: str, target: str, instead: str
+) -> None:
+    code, body = raw(running.path, method, target)
+    assert code == 404
+    assert instead in (body["hint"] or "")
+    assert body["why"]
+
+
+@pytest.mark.parametrize(
     ("method", "target", "code"),
     [("GET", "/nothing", 404), ("DELETE", "/status", 405), ("GET", "/apps/blog/stop", 405)],
 )
