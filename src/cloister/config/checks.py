@@ -1,6 +1,6 @@
 """What has to hold between settings. No system calls: see ``files`` for the machine's part."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from cloister.config import disk_checks, egress, isolation_checks, lifecycle_checks
@@ -29,6 +29,7 @@ _CELL_EXACT = frozenset(
     | {"/tmp", "/usr", "/usr/bin", "/usr/lib", "/usr/sbin"}  # noqa: S108
 )
 """What every cell has of its own: programs and libraries, the few files of /etc, /tmp."""
+_WILDCARDS = frozenset({"0.0.0.0", "::"})
 _CELL_BELOW = (*_KERNEL, "/run/credentials", "/run/notify")
 
 
@@ -70,11 +71,10 @@ def _listeners(snapshot: Snapshot, checked: Checked, report: Report) -> None:
             why="nothing could ever be reached",
             hint='add [listeners.https] with listen = "*:443"',
         )
-    seen: list[tuple[Address, KeyPath]] = []
+    taken = Taken()
     for listener in snapshot.listeners:
         for address, path in _places(listener, checked):
-            collision(address, path, seen, report)
-            seen.append((address, path))
+            taken.add(address, path, report)
         _socket_options(listener, checked, report)
 
 
@@ -89,33 +89,40 @@ def _places(listener: Listener, checked: Checked) -> Iterator[tuple[Address, Key
             yield next(addresses), (kind, listener.name, "listen", index)
 
 
-def collision(
-    address: Address, path: KeyPath, seen: Iterable[tuple[Address, KeyPath]], report: Report
-) -> None:
-    """Reports an address, which stands at ``path``, that one of ``seen`` takes already."""
-    for other, where in seen:
-        if _collide(address, other):
-            report.add(
-                Code.DUPLICATE_ADDRESS,
-                f"{address} cannot be listened on twice",
-                path,
-                why=f"{other} is taken by {report.place(where)}",
-                hint="remove one of them, or take another port",
-            )
-            return
+class Taken:
+    """Addresses that are listened on, each with where it stands.
 
-
-def _collide(one: Address, other: Address) -> bool:
-    """Whether the kernel refuses the second with EADDRINUSE.
-
-    A wildcard takes its port on every address of its family (ip(7)). The families do not
-    meet, since IPv6 sockets are bound with IPV6_V6ONLY. Port 0 is always another one.
+    The kernel refuses a second one with EADDRINUSE. A wildcard takes its port on every address
+    of its family (ip(7)). The families do not meet, since IPv6 sockets are bound with
+    IPV6_V6ONLY. Port 0 is always another one.
     """
-    if isinstance(one, TcpAddress) and isinstance(other, TcpAddress):
-        if one.port != other.port or one.port == 0 or (":" in one.host) != (":" in other.host):
-            return False
-        return one.host == other.host or bool({one.host, other.host} & {"0.0.0.0", "::"})
-    return one == other
+
+    def __init__(self) -> None:
+        self._places: dict[Address, KeyPath] = {}
+        self._first: dict[tuple[bool, int], TcpAddress] = {}
+        """Of each family and port: the wildcard where that is taken, and otherwise any."""
+
+    def add(self, address: Address, path: KeyPath, report: Report) -> None:
+        """Takes ``address``, which stands at ``path``, or reports what has it already."""
+        other = self._in_the_way(address)
+        if other is None:
+            self._places[address] = path
+            return
+        report.add(
+            Code.DUPLICATE_ADDRESS,
+            f"{address} cannot be listened on twice",
+            path,
+            why=f"{other} is taken by {report.place(self._places[other])}",
+            hint="remove one of them, or take another port",
+        )
+
+    def _in_the_way(self, address: Address) -> Address | None:
+        if address in self._places:
+            return None if isinstance(address, TcpAddress) and address.port == 0 else address
+        if not isinstance(address, TcpAddress) or address.port == 0:
+            return None
+        first = self._first.setdefault((":" in address.host, address.port), address)
+        return first if first is not address and {first.host, address.host} & _WILDCARDS else None
 
 
 def _socket_options(listener: Listener, checked: Checked, report: Report) -> None:

@@ -9,8 +9,8 @@ from cloister.model.snapshot import Snapshot
 
 def check(snapshot: Snapshot, report: Report) -> None:
     """Reports bounds that an application could get around, and places of several."""
-    bounded = [app for app in snapshot.apps if is_bounded(app)]
-    for number, app in enumerate(bounded):
+    bounded = [(app, writable_places(app)) for app in snapshot.apps if is_bounded(app)]
+    for number, (app, places) in enumerate(bounded):
         where = ("apps", app.name, "limits", _key(app))
         out = way_out(app)
         if out is not None:
@@ -21,8 +21,8 @@ def check(snapshot: Snapshot, report: Report) -> None:
                 why=out[0],
                 hint=out[1],
             )
-        for other in bounded[:number]:
-            path = overlap(writable_places(app), writable_places(other))
+        for other, taken in bounded[:number]:
+            path = overlap(places, taken)
             if path is not None:
                 report.add(
                     Code.CONFLICTING_KEYS,

@@ -16,7 +16,8 @@ from cloister.config.lines import KeyPath, Lines
 DEEPEST = 64
 """Arrays and objects within each other; a configuration has about ten."""
 
-_BLANK = re.compile(r"(?:[ \t\r\n]+|//[^\n]*|/\*.*?\*/)*", re.DOTALL)
+# Possessive: it never gives anything back, and so need not remember what it took.
+_BLANK = re.compile(r"(?:[ \t\r\n]++|//[^\n]*+|/\*.*?\*/)*+", re.DOTALL)
 _BODY = re.compile(r'[^"\\\x00-\x1f]*(?:\\.[^"\\\x00-\x1f]*)*')
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?", re.ASCII)
 _LITERALS = {"true": True, "false": False, "null": None}

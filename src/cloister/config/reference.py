@@ -20,6 +20,7 @@ One TOML file. `cloister up` takes the one that it is given, else `./cloister.to
 
 - A file that begins with a brace is JSON, with the same keys; comments (`//`, `/* */`), a byte
   order mark and trailing commas do no harm.
+- It has at most 1 MiB, a key at most 64 parts, and a number at most 400 characters.
 - Whatever is not described here is refused, with its line.
 - Every problem is reported in one run, not only the first.
 - A relative path starts at the configuration file's folder. `..` is taken out of a path as

@@ -11,13 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cloister.config import json_text
+from cloister.config import json_text, toml_text
 from cloister.config.lines import KeyPath, Lines, scan
 from cloister.config.problems import Code
+from cloister.model.configuration import MAX_BYTES
 from cloister.model.errors import ConfigError, Location, Problem
-
-MAX_BYTES = 1024 * 1024
-"""Far beyond any configuration written by people; tomllib's time grows faster than the size."""
 
 _PLACE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 _WORD = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
@@ -130,12 +128,7 @@ def decode_text(file: str, content: bytes) -> str:
         ConfigError: it is too large, or no UTF-8.
     """
     if len(content) > MAX_BYTES:
-        raise _error(
-            file,
-            Code.FILE_TOO_LARGE,
-            f"the configuration is larger than {MAX_BYTES // 1024} KiB",
-            hint="is it the right file?",
-        )
+        raise _too_large(file)
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -153,12 +146,18 @@ def parse(file: str, text: str) -> Source:
     """Parses ``text``; ``file`` is for messages.
 
     Raises:
-        ConfigError: it is neither TOML nor a JSON object.
+        ConfigError: it is too large, or neither TOML nor a JSON object.
     """
+    if len(text) > MAX_BYTES or len(text.encode(errors="surrogatepass")) > MAX_BYTES:
+        raise _too_large(file)
     if json_text.looks_like_json(text):
         return _parse_json(file, text)
     try:
-        return Source(file, tomllib.loads(text), scan(text))
+        return Source(file, toml_text.parse(text), scan(text))
+    except toml_text.BoundError as error:
+        raise _error(
+            file, Code.SYNTAX, str(error), line=error.line, hint="is it the right file?"
+        ) from error
     except tomllib.TOMLDecodeError as error:
         what, line = _syntax_error(error, text)
         raise _error(file, Code.SYNTAX, what, line=line, hint=_syntax_hint(text, line)) from error
@@ -202,6 +201,15 @@ def _syntax_hint(text: str, line: int) -> str:
     if equals and value and value[0] not in "\"'[{":
         return f'texts stand between double quotes, for example "{value.split("#")[0].strip()}"'
     return "a line is `[table]`, `key = value` or `# comment`"
+
+
+def _too_large(file: str) -> ConfigError:
+    return _error(
+        file,
+        Code.FILE_TOO_LARGE,
+        f"the configuration is larger than {MAX_BYTES // 1024} KiB",
+        hint="is it the right file?",
+    )
 
 
 def _error(

@@ -13,17 +13,16 @@ Otherwise the file. After a stop, an edited file counts, as everybody expects.
 import os
 import re
 import time
-import tomllib
 from dataclasses import replace
 
-from cloister.config import json_text, load
+from cloister.config import json_text, load, toml_text
 from cloister.config.accepted import AcceptedStore
 from cloister.model.configuration import Accepted, Configuration, Start
 from cloister.model.errors import CloisterError, ConfigError
 from cloister.model.snapshot import Snapshot, default_paths
 
 _STATE = re.compile(
-    r"""^\s*"?(?:cloister\.)?state-directory"?\s*[=:]\s*["'](/[^"'\\]*)["']""", re.MULTILINE
+    r"""^[ \t]*"?(?:cloister\.)?state-directory"?\s*[=:]\s*["'](/[^"'\\]*)["']""", re.MULTILINE
 )
 
 
@@ -81,7 +80,7 @@ def _state_directory(configuration: Configuration | None) -> str:
     try:
         text = configuration.text
         document = (
-            json_text.parse(text)[0] if json_text.looks_like_json(text) else tomllib.loads(text)
+            json_text.parse(text)[0] if json_text.looks_like_json(text) else toml_text.parse(text)
         )
         named = document["cloister"]["state-directory"]
     except (ValueError, RecursionError, KeyError, TypeError):

@@ -4,7 +4,7 @@ import copy
 import difflib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -44,11 +44,17 @@ class CheckedAs(Generic[F]):
     problems: tuple[Problem, ...]
     left_out: frozenset[KeyPath]
     """Paths that ``file`` lacks because of a problem."""
+    _above: frozenset[KeyPath] = field(init=False)
+    """Everything that something was left out of."""
+
+    def __post_init__(self) -> None:
+        above = (path[:depth] for path in self.left_out for depth in range(len(path)))
+        object.__setattr__(self, "_above", frozenset(above))
 
     def complete(self, path: KeyPath) -> bool:
         """Whether nothing at ``path``, above it or below it was left out."""
-        return not any(
-            path[: len(other)] == other or other[: len(path)] == path for other in self.left_out
+        return path not in self._above and not any(
+            path[:depth] in self.left_out for depth in range(len(path) + 1)
         )
 
 

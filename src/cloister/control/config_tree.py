@@ -15,12 +15,11 @@ and leaves the old one as it is; whether the new one is a configuration is for o
 
 import json
 import re
-import tomllib
 from enum import Enum
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from cloister.config import json_text
+from cloister.config import json_text, toml_text
 from cloister.config.lines import KeyPath
 
 _INDEX = re.compile(r"0|[1-9][0-9]{0,8}", re.ASCII)
@@ -181,7 +180,7 @@ def read(text: str) -> Document:
         document, _ = json_text.parse(text)
         assert isinstance(document, dict)  # noqa: S101 - it begins with a brace
         return document
-    return tomllib.loads(text)
+    return toml_text.parse(text)
 
 
 def carry_over(old: Document, new: Any) -> Any:

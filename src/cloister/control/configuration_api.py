@@ -11,6 +11,7 @@ runs, one after the other; one that is refused changes nothing.
 """
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 from starlette.requests import Request
@@ -25,7 +26,7 @@ from cloister.config.unit_dialect import recognise
 from cloister.control import config_tree
 from cloister.control.bodies import read_body
 from cloister.control.config_tree import Document, Refusal, TreeError
-from cloister.model.configuration import Dialect
+from cloister.model.configuration import MAX_BYTES, Dialect
 from cloister.model.errors import CloisterError, ConfigError, Problem
 
 METHODS = ["GET", "PUT", "POST", "DELETE"]
@@ -72,7 +73,7 @@ class ConfigurationApi:
             if request.method in ("GET", "HEAD"):
                 return as_json(config_tree.get(self.document(), path))
             if request.method != "DELETE":
-                value, lines = parse(_text(await read_body(request)))
+                value, lines = parse(_text(await read_body(request, MAX_BYTES)))
             async with self._changing:
                 await self._change(request.method, path, value)
         except TreeError as error:
@@ -168,16 +169,17 @@ def _refuse_configuration(error: ConfigError, place: KeyPath, lines: Lines | Non
     first, *others = error.problems
     more = f" (and {len(others)} more)" if others else ""
     detail = f"{first.where.key or '/'}: {_sentence(first.what, first.why, first.hint)}{more}"
-    problems = [_problem(one, pointer(place), lines) for one in error.problems]
+    sent = {} if lines is None else {pointer(path): line for path, line in lines.all()}
+    problems = [_problem(one, pointer(place), sent) for one in error.problems]
     body = {"error": "Invalid configuration.", "detail": detail, "problems": problems}
     return as_json(body, 400)
 
 
-def _problem(problem: Problem, base: str, lines: Lines | None) -> dict[str, Any]:
-    key, line = problem.where.key, None
-    if lines is not None and (key == base or key.startswith(f"{base}/")):
-        inner = key.removeprefix(base)
-        line = next((number for path, number in lines.all() if pointer(path) == inner), None)
+def _problem(problem: Problem, base: str, sent: Mapping[str, int]) -> dict[str, Any]:
+    """``sent`` are the lines of what was sent, by pointers from ``base``."""
+    key = problem.where.key
+    inside = key == base or key.startswith(f"{base}/")
+    line = sent.get(key.removeprefix(base)) if inside else None
     found = {
         "code": problem.code,
         "what": problem.what,

@@ -6,6 +6,9 @@ from enum import Enum
 
 from cloister.model.snapshot import Snapshot
 
+MAX_BYTES = 1024 * 1024
+"""Of a configuration's text in UTF-8: far beyond any that people write, and programs too."""
+
 
 class Dialect(Enum):
     """The languages of configurations."""

@@ -1,7 +1,6 @@
 """What a bound on disks needs of an application. No I/O."""
 
 from collections.abc import Iterable
-from pathlib import PurePosixPath
 
 from cloister.model.app import App
 from cloister.model.fences import FilterProfile
@@ -24,14 +23,16 @@ def writable_places(app: App) -> tuple[str, ...]:
 
 
 def overlap(places: Iterable[str], others: Iterable[str]) -> str | None:
-    """The inner one of two paths, one of each, of which one is, or lies in, the other."""
-    there = [PurePosixPath(path) for path in others]
-    for one in map(PurePosixPath, places):
-        for other in there:
-            if one.is_relative_to(other):
-                return str(one)
-            if other.is_relative_to(one):
-                return str(other)
+    """The inner one of two paths, one of each, of which one is, or lies in, the other. All are
+    absolute and in their shortest form."""
+    there = [(path, f"{path.rstrip('/')}/") for path in others]
+    for one in places:
+        inside = f"{one.rstrip('/')}/"
+        for other, beside in there:
+            if inside.startswith(beside):
+                return one
+            if beside.startswith(inside):
+                return other
     return None
 
 

@@ -1,5 +1,7 @@
 """JSON with NGINX Unit's liberties, and where everything in it stands."""
 
+import tracemalloc
+
 import pytest
 
 from cloister.config.json_text import DEEPEST, JsonError, looks_like_json, parse
@@ -84,3 +86,13 @@ def test_json_is_told_from_toml(text: str) -> None:
 @pytest.mark.parametrize("text", ["", "[a]", "# {", "a = {}", "/* {", "\ufeff[a]"])
 def test_toml_is_told_from_json(text: str) -> None:
     assert not looks_like_json(text)
+
+
+def test_blanks_take_no_memory() -> None:
+    tracemalloc.start()
+    try:
+        assert not looks_like_json("// x\n" * 50_000)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 2 * 1024 * 1024  # of a text of 250 KB

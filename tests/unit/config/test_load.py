@@ -1,9 +1,12 @@
 """From a file to a snapshot: defaults, paths, where files are looked for, what real ones say."""
 
+import json
 import os
+import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
+from unittest import mock
 
 import pytest
 
@@ -20,6 +23,8 @@ from cloister.model.app import (
     Readiness,
     SelfSignedTls,
 )
+from cloister.model.configuration import MAX_BYTES
+from cloister.model.disk import writable_places
 from cloister.model.errors import CloisterError, ConfigError
 from cloister.model.isolation import Bind, IdRange
 from cloister.model.limits import IoBound, Limits
@@ -448,3 +453,66 @@ def test_metrics_are_asked_for_as_the_application_speaks(
     app = f'[apps.a]\npython = "a:b"\nhosts = ["a"]\n{tls}\nmetrics = {metrics}\n'
     text = f'{LISTENER}[metrics]\nlisten = "127.0.0.1:0"\n{app}'
     assert resolved(text).apps[0].metrics == expected
+
+
+def _many(form: str) -> Callable[[int], str]:
+    return lambda count: "".join(form.format(n=number) for number in range(count))
+
+
+MANY: dict[str, Callable[[int], str]] = {
+    "comments": lambda count: LISTENER + "# comment\n" * (10 * count),
+    "one comment": lambda count: f"{LISTENER}#{'x' * (100 * count)}\n",
+    "comments in JSON": lambda count: '{"listeners": {}}' + "// x\n/* y */" * (10 * count),
+    "addresses": lambda count: (
+        '[listeners.a]\nroute = { target = "unix:/x" }\n'
+        f"listen = {[f'127.0.0.1:{port}' for port in range(1, count)]}\n"
+    ),
+    "listeners of Unit": lambda count: json.dumps(
+        {"listeners": {f"unix:/{number}": {"pass": "applications/a"} for number in range(count)}}
+    ),
+    "problems": _many('[apps.a{n}]\ncommand = ["/a"]\nnothing = 1\n'),
+    "tables": _many('[listeners.a{n}]\nlisten = "unix:/a{n}"\nroute = {{ target = "unix:/x" }}\n'),
+}
+
+
+@pytest.mark.parametrize("kind", MANY)
+def test_twice_the_text_is_twice_the_work(kind: str) -> None:
+    few, many = (_calls(MANY[kind](count)) for count in (200, 400))
+    assert many < 2.2 * few
+
+
+def _calls(text: str) -> int:
+    """How many functions are called to read a configuration."""
+    count = 0
+
+    def counted(*_: object) -> None:
+        nonlocal count
+        count += 1
+
+    before = sys.getprofile()
+    sys.setprofile(counted)
+    try:
+        resolved(text)
+    except ConfigError:
+        pass
+    finally:
+        sys.setprofile(before)
+    return count
+
+
+def test_many_bounded_disks_are_compared_without_taking_their_paths_apart() -> None:
+    with mock.patch("cloister.config.disk_checks.writable_places", wraps=writable_places) as asked:
+        form = (
+            '[apps.a{n}]\ncommand = ["/a"]\nhosts = ["a{n}"]\nlimits.disk = "1G"\n'
+            'binds = [{{ source = "/srv/a{n}", writable = true }}]\n'
+        )
+        resolved(LISTENER + _many(form)(50))
+    assert asked.call_count == 50
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["#" * MAX_BYTES + "\n", "{/*" + "x" * MAX_BYTES + "*/}", "# é" + "é" * (MAX_BYTES // 2)],
+)
+def test_a_text_is_bounded_wherever_it_comes_from(text: str) -> None:
+    assert codes(text) == ["file-too-large"]

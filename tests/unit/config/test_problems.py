@@ -11,6 +11,7 @@ from cloister.config import source
 from cloister.config.load import build
 from cloister.config.problems import Code
 from cloister.config.surroundings import Surroundings
+from cloister.model.configuration import MAX_BYTES
 from cloister.model.errors import ConfigError
 
 GOLDENS = Path(__file__).parents[2] / "golden" / "config"
@@ -46,7 +47,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def prepare(case: str) -> None:
     target = Path("cloister.toml")
     if case == Code.FILE_TOO_LARGE:
-        target.write_text("#" * (source.MAX_BYTES + 1))
+        target.write_text("#" * (MAX_BYTES + 1))
     elif case != Code.FILE_UNREADABLE:
         target.write_bytes(DOCUMENTS[case].read_bytes())
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from cloister.config import start
 from cloister.config.accepted import AcceptedStore
 from cloister.config.start import choose
 from cloister.model.configuration import Start
@@ -123,3 +124,9 @@ def test_an_accepted_one_whose_files_are_gone_runs(scene: Scene) -> None:
     configuration = replace(scene.first.accepted.configuration, text=text)
     scene.store.write(replace(scene.first.accepted, configuration=configuration))
     assert [app.name for app in scene.choose().snapshot.apps] == ["gone"]
+
+
+def test_empty_lines_before_the_state_directory_are_not_looked_through_again_and_again() -> None:
+    found = start._STATE.search('\n\n  state-directory = "/srv/state"')
+    assert found is not None
+    assert found[0] == '  state-directory = "/srv/state"'

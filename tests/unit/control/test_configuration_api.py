@@ -5,15 +5,17 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, cast
+from unittest import mock
 
 import httpx
 import pytest
 
 from cloister.apps.configuration import ConflictError, RunningConfiguration
 from cloister.apps.supervisor import Supervisor
+from cloister.config import json_text
+from cloister.control import configuration_api
 from cloister.control.api import application
-from cloister.control.bodies import BODY_LIMIT
-from cloister.model.configuration import Accepted, Configuration, Dialect
+from cloister.model.configuration import MAX_BYTES, Accepted, Configuration, Dialect
 from cloister.model.errors import CloisterError, ConfigError, Location, Problem
 
 UNIT = """// A comment that is not kept.
@@ -180,7 +182,7 @@ def test_what_is_no_json(body: bytes, location: dict[str, int]) -> None:
 
 
 def test_too_much() -> None:
-    code, answer = Api().ask("PUT", "/config", b" " * (BODY_LIMIT + 1))
+    code, answer = Api().ask("PUT", "/config", b" " * (MAX_BYTES + 1))
     assert code == 413
     assert "longer than" in answer["what"]
 
@@ -271,3 +273,23 @@ def test_applications_are_restarted_by_the_names_of_the_configuration(method: st
         ("two-a", "restart"),
         ("two-b", "restart"),
     ]
+
+
+def test_every_line_is_looked_at_once_however_many_problems_there_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    api = Api()
+    names = [f"a{number}" for number in range(100)]
+    asked = mock.Mock(wraps=json_text.pointer)
+    monkeypatch.setattr(configuration_api, "pointer", asked)
+
+    def refuse(document: dict[str, Any]) -> None:
+        places = [Location("/f", 1, f"/applications/{name}") for name in names]
+        raise ConfigError([Problem("bad", "no", where) for where in places])
+
+    api.configuration.hook = refuse
+    _, answer = api.ask(
+        "PUT", "/config/applications", json.dumps(dict.fromkeys(names, 1), indent=0)
+    )
+    assert [one["line"] for one in answer["problems"]] == list(range(2, 102))
+    assert asked.call_count <= 3 * len(names)

@@ -31,10 +31,10 @@ def command(file: str, config: str | None, as_json: bool) -> None:
     """
     from cloister.config import source
     from cloister.config.json_text import looks_like_json
-    from cloister.model.configuration import Dialect
+    from cloister.model.configuration import MAX_BYTES, Dialect
 
     if file == "-":
-        text = source.decode_text("standard input", sys.stdin.buffer.read(source.MAX_BYTES + 1))
+        text = source.decode_text("standard input", sys.stdin.buffer.read(MAX_BYTES + 1))
     else:
         text = source.read_text(file)
         config = config or file

@@ -66,8 +66,8 @@ def command(config: str | None, no_files: bool, as_json: bool) -> None:
 def _snapshot(source: str, *, from_input: bool, check_files: bool) -> "Snapshot":
     from cloister.config import load
     from cloister.config.json_text import looks_like_json
-    from cloister.config.source import MAX_BYTES, decode_text
-    from cloister.model.configuration import Configuration, Dialect
+    from cloister.config.source import decode_text
+    from cloister.model.configuration import MAX_BYTES, Configuration, Dialect
 
     if not from_input:
         return load.load(source, check_files=check_files)

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator
 
 from cloister.config import checks
-from cloister.config.lines import KeyPath
 from cloister.config.problems import Code
 from cloister.config.source import JSON, Source
 from cloister.config.surroundings import Report, Surroundings
@@ -12,7 +11,6 @@ from cloister.config.unit_dialect.resolve import parts, resolve
 from cloister.config.unit_dialect.syntax import UnitFile
 from cloister.config.validation import CheckedAs, check_as
 from cloister.model.errors import ConfigError, Problem
-from cloister.model.listener import Address
 from cloister.model.snapshot import Snapshot
 
 
@@ -41,12 +39,10 @@ def build(document: Source, surroundings: Surroundings, *, check_files: bool) ->
 
 
 def _check_listeners(checked: CheckedAs[UnitFile], snapshot: Snapshot, report: Report) -> None:
-    seen: list[tuple[Address, KeyPath]] = []
+    taken = checks.Taken()
     for key, listener in zip(checked.file.listeners, snapshot.listeners, strict=True):
-        path: KeyPath = ("listeners", key.text)
         (address,) = listener.addresses
-        checks.collision(address, path, seen, report)
-        seen.append((address, path))
+        taken.add(address, ("listeners", key.text), report)
 
 
 def _check_roots(checked: CheckedAs[UnitFile], snapshot: Snapshot, report: Report) -> None:

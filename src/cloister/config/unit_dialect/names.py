@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterable
 
 from cloister.model.listener import Address, TcpAddress, UnixAddress
@@ -18,11 +19,11 @@ def app_names(names: Iterable[str]) -> dict[str, str]:
     """
     names = list(names)
     nearest = {name: name if _LABEL.fullmatch(name) else _near(name) for name in names}
-    found: dict[str, str] = {}
-    for name, label in nearest.items():
-        contested = list(nearest.values()).count(label) > 1
-        found[name] = _apart(name, label) if name != label and contested else label
-    return found
+    claims = Counter(nearest.values())
+    return {
+        name: _apart(name, label) if name != label and claims[label] > 1 else label
+        for name, label in nearest.items()
+    }
 
 
 def _apart(name: str, label: str) -> str:
