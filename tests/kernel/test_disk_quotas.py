@@ -13,8 +13,11 @@ import pytest
 from tests.support import disk_attempts
 from tests.support.quotas import PLAIN, disk, membership
 
+from cloister.audit import collect
+from cloister.audit.facts import BoundedDisk, Reach
+from cloister.audit.reach import Reaches
 from cloister.cells.quotas import helper
-from cloister.cells.quotas.messages import Bound, Look, Mark, Projects, Seen
+from cloister.cells.quotas.messages import Action, Bound, Look, Mark, Projects, Seen
 
 pytestmark = pytest.mark.usefixtures("root")
 
@@ -199,3 +202,25 @@ def test_counting_alone_keeps_nobody(place: Path) -> None:
     subprocess.run(["mount", "-o", "loop", image, place], check=True)
     state = look(place)
     assert (state.accounted, state.enforced) == (True, False)
+
+
+def test_an_audit_knows_of_a_bound_whoever_has_set_it(place: Path) -> None:
+    def reach() -> Reach:
+        return Reaches(frozenset()).of(process)
+
+    def order(*actions: Action) -> None:
+        asyncio.run(helper.ask(actions))
+
+    place.chmod(0o777)
+    with subprocess.Popen(["sleep", "infinity"], user=61_301, group=61_301) as sleeping:
+        try:
+            (process,) = [one for one in collect.host().processes if one.pid == sleeping.pid]
+            assert str(place) in reach().writable_disks
+            order(Mark(str(place), OTHER, PROJECTS), Bound(str(place), OTHER, 0, FILES))
+            assert str(place) in reach().writable_disks
+            order(Bound(str(place), OTHER, BOUND, FILES))
+            found = reach()
+            assert str(place) not in found.writable_disks
+            assert BoundedDisk(str(place), BOUND) in found.bounded_disks
+        finally:
+            sleeping.kill()

@@ -5,6 +5,8 @@ from cloister.audit.subject import Rule, Subject, rule, some
 
 _MANY_FILES = 65_536
 _GIBIBYTE = 1024**3
+_SYS_RESOURCE = 1 << 24
+"""capabilities(7)."""
 
 
 @rule(
@@ -82,14 +84,22 @@ def disk_traffic(subject: Subject) -> tuple[str, float] | None:
     3,
     "a full disk stops whoever writes to it",
     app="leave `writable` binds out, or set `disk` in its `limits`; /tmp in the cell has a size",
-    unit="ProtectSystem=strict with a StateDirectory= on a disk of its own",
+    unit="ProtectSystem=strict with a StateDirectory= of a disk or project quota of its own",
 )
 def disk_space(subject: Subject) -> tuple[str, float] | None:
-    """File systems of the host that it can fill."""
-    found = subject.reach.writable_disks
-    if not found:
-        return None
-    return f"it may fill {some(found)}", 1.0 if "/" in found else 0.6
+    """File systems of the host that it can fill. A quota of a project does not hold for who has
+    CAP_SYS_RESOURCE (ignore_hardlimit(), fs/quota/dquot.c), and outside of a user namespace of
+    its own the owner of a file takes it out of its project (fileattr_set_prepare(),
+    fs/file_attr.c); a cell's filter refuses that."""
+    reach, process = subject.reach, subject.process
+    bounded = tuple(disk.point for disk in reach.bounded_disks)
+    above_quotas = process.identity.capabilities & _SYS_RESOURCE
+    found = reach.writable_disks + (bounded if above_quotas else ())
+    if found:
+        return f"it may fill {some(found)}", 1.0 if "/" in found else 0.6
+    if bounded and process.app is None and not process.own_user_namespace:
+        return f"it may take its files out of the quota that bounds them on {some(bounded)}", 0.2
+    return None
 
 
 @rule(

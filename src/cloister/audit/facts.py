@@ -89,6 +89,16 @@ class Process:
 
 
 @dataclass(frozen=True, slots=True)
+class BoundedDisk:
+    """A file system with a quota on what can be written to."""
+
+    point: str
+    """Where it is mounted."""
+    size: int
+    """Bytes that the projects of its folders may have there, together."""
+
+
+@dataclass(frozen=True, slots=True)
 class Reach:
     """What one identity gets at from one view. Each path as that view has it."""
 
@@ -104,6 +114,8 @@ class Reach:
     """Listening Unix sockets of others."""
     writable_disks: tuple[str, ...] = ()
     """Mount points of file systems that outlive a restart and that it may fill."""
+    bounded_disks: tuple[BoundedDisk, ...] = ()
+    """Others, on which every folder that it may write to has a bound."""
 
 
 @dataclass(frozen=True, slots=True)

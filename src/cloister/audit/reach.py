@@ -1,4 +1,4 @@
-"""What an identity gets at from a view of the file system: looks at modes, opens nothing.
+"""What an identity gets at from a view of the file system: looks at modes, reads nothing.
 
 Asked once for all processes with the same identity and view. Access control lists are not
 looked at: where one says more or less than the mode, the mode is believed.
@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from functools import lru_cache
 
-from cloister.audit.facts import Identity, Process, Reach
+from cloister.audit.disks import Disks
+from cloister.audit.facts import BoundedDisk, Identity, Process, Reach
 
 SYSTEM_SECRETS = (
     "/etc/shadow",
@@ -73,10 +74,17 @@ _READ, _WRITE, _SEARCH = 4, 2, 1
 class Reaches:
     """Answers, kept for as long as this object lives."""
 
-    def __init__(self, unix_sockets: frozenset[str]) -> None:
-        """``unix_sockets``: the paths of listening ones anywhere on this machine."""
+    def __init__(self, unix_sockets: frozenset[str], disks: Disks | None = None) -> None:
+        """``unix_sockets``: the paths of listening ones anywhere on this machine. ``disks`` says
+        what is bounded."""
         self._sockets = sorted(unix_sockets)
+        self._disks = Disks() if disks is None else disks
         self._known: dict[tuple[tuple[int, str] | None, Identity], Reach] = {}
+
+    @property
+    def unseen(self) -> tuple[str, ...]:
+        """What could not be looked at for the answers so far."""
+        return self._disks.unseen
 
     def of(self, process: Process) -> Reach:
         """What this process gets at; nothing where its view may not be looked at."""
@@ -96,6 +104,7 @@ class Reaches:
             for path in self._sockets
             if path not in masters | agents and not view.owns(path) and view.may(path, _WRITE)
         ]
+        free, bounded = view.writable_disks(self._disks)
         return Reach(
             system_secrets=tuple(view.find(SYSTEM_SECRETS, _READ)),
             keys=tuple(view.find(KEYS, _READ)),
@@ -105,7 +114,8 @@ class Reaches:
                 path for path in view.find(DATA, _READ | _SEARCH) if not view.owns(path)
             ),
             sockets=tuple(sockets[:FOUND_LIMIT]),
-            writable_disks=tuple(view.writable_disks()),
+            writable_disks=free,
+            bounded_disks=bounded,
         )
 
 
@@ -142,20 +152,34 @@ class _View:
         state = self._state(path)
         return state is not None and state.st_uid == self._identity.uid
 
-    def writable_disks(self) -> Iterator[str]:
+    def writable_disks(self, asked: Disks) -> tuple[tuple[str, ...], tuple[BoundedDisk, ...]]:
         """Mount points below which it owns or may write to a folder that is there on most
-        machines, of file systems that outlive a restart."""
+        machines, of file systems that outlive a restart; and those where each of these folders
+        has a bound."""
+        free: list[str] = []
+        bounded: list[BoundedDisk] = []
+        for mount, folders in self._writable_folders().values():
+            bounds = [asked.bound(self._root + folder, folder) for folder in folders]
+            known = dict(one for one in bounds if one is not None)
+            if None in bounds:
+                free.append(mount)
+            else:
+                bounded.append(BoundedDisk(mount, sum(known.values())))
+        return tuple(free), tuple(bounded)
+
+    def _writable_folders(self) -> dict[int, tuple[str, list[str]]]:
+        """By device: a mount point, and folders that it may write to."""
         tried = ("/", "/srv", "/var", "/var/lib", "/var/log", "/var/tmp", "/tmp", "/home", "/root")  # noqa: S108
         disks = dict(self._disks())
-        seen = set()
-        for path in (*tried, *disks):
+        found: dict[int, tuple[str, list[str]]] = {}
+        for path in dict.fromkeys((*tried, *disks)):
             mount, state = self._mount_of(path, disks), self._state(path)
             if mount is None or state is None or not stat.S_ISDIR(state.st_mode):
                 continue
-            # One file system may be mounted in many places.
-            if state.st_dev not in seen and self.may(path, _WRITE | _SEARCH):
-                seen.add(state.st_dev)
-                yield mount
+            if self.may(path, _WRITE | _SEARCH):
+                # One file system may be mounted in many places.
+                found.setdefault(state.st_dev, (mount, []))[1].append(path)
+        return found
 
     def _disks(self) -> Iterator[tuple[str, bool]]:
         """Mount points, and whether they are disks that can be written to. The last mount of a

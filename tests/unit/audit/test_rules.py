@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from cloister.audit import auditor
+from cloister.audit import auditor, exhaustion
 from cloister.audit.facts import (
     LOOKED_AT,
+    BoundedDisk,
     Bounds,
     Host,
     Identity,
@@ -60,6 +61,12 @@ def ports(*addresses: tuple[str, int, int]) -> Subject:
 
 def reach(**found: tuple[str, ...]) -> Subject:
     return replace(NOBODY, reach=Reach(**found))
+
+
+def bounded(**changes: Any) -> Subject:
+    """Writes to a disk only where a quota bounds it."""
+    reach = Reach(bounded_disks=(BoundedDisk("/srv", 4096),))
+    return replace(process(**changes), reach=reach)
 
 
 def bounds(**changes: Any) -> Subject:
@@ -179,6 +186,12 @@ CASES: dict[str, list[tuple[Subject, str, float]]] = {
     "disk-space": [
         (reach(writable_disks=("/", "/srv")), "it may fill /, /srv", 1.0),
         (reach(writable_disks=("/srv",)), "it may fill /srv", 0.6),
+        (bounded(identity=ROOT), "it may fill /srv", 0.6),
+        (
+            bounded(own_user_namespace=False),
+            "it may take its files out of the quota that bounds them on /srv",
+            0.2,
+        ),
     ],
     "descriptors": [
         (process(open_files=-1), "it may open any number of files", 1.0),
@@ -266,3 +279,8 @@ def test_workers_of_one_program_are_no_strangers() -> None:
 def test_some_of_many() -> None:
     assert some(["b", "a"]) == "a, b"
     assert some(str(number) for number in range(5)) == "0, 1, 2 and 2 more"
+
+
+def test_a_quota_that_holds_is_no_risk() -> None:
+    for subject in (bounded(), bounded(own_user_namespace=False, app="blog")):
+        assert exhaustion.disk_space.ask(subject) is None

@@ -22,7 +22,7 @@ def command(what: str | None, everything: bool, as_json: bool) -> None:
     What can it do if taken over, what can it read, what can it use up? Each answer comes with
     its weight and the setting that takes it away: a line of cloister.toml for an application,
     of [Service] for a unit. The score, 0 to 10, is the sum of the weights. Looks at modes and
-    /proc, opens nothing, changes nothing.
+    /proc, asks for quotas, reads no file, changes nothing.
 
     \b
     Examples:
@@ -39,12 +39,13 @@ def command(what: str | None, everything: bool, as_json: bool) -> None:
     host = collect.host()
     reaches, groups = Reaches(unix_sockets(host.processes)), Groups()
     audits = auditor.audit(host, choice.choose(host, what), reaches.of, groups.of)
+    unseen = (*host.unseen, *reaches.unseen)
     if as_json:
-        output.print_json({"unseen": host.unseen, "audits": audits})
+        output.print_json({"unseen": unseen, "audits": audits})
         return
     for line in _table(audits) if everything else _report(audits):
         click.echo(output.safe(line))
-    for one in host.unseen:
+    for one in unseen:
         click.echo(f"not looked at: {output.safe(one)}")
 
 
