@@ -120,6 +120,15 @@ def test_it_fills_its_own_bound_and_is_told_of(up: Up, data: Path) -> None:
     assert found.files_limit == 1024
     assert 7 * MEGABYTE < found.bytes <= 8 * MEGABYTE
     assert found.files == 3
+    wait_until(
+        lambda: any(
+            text.startswith(f"has used up its limit `disk` in {data}: ")
+            for text in up.said("filler")
+        ),
+        what="the line in the log",
+        seconds=PATIENCE,
+        interval=0.1,
+    )
     (data.parent / "others").write_bytes(b"x" * 16 * MEGABYTE)
     text = metrics.text(up.status())
     assert f'cloister_app_stored_bytes{{app="filler",place="{data}"}} {found.bytes}' in text

@@ -4,6 +4,7 @@ they may have on disks."""
 import asyncio
 from collections.abc import Iterable
 
+from cloister.apps.full_disks import FullDisks
 from cloister.apps.giving_way import Attention
 from cloister.apps.logs import Level, LogEvent, Sink
 from cloister.apps.status import ResourceStatus
@@ -16,7 +17,10 @@ from cloister.model.app import App
 from cloister.model.errors import CloisterError
 
 _LOOKING = 2.0
-"""Seconds."""
+"""Seconds that anybody waits for what is on disks."""
+_PAUSE = 10.0
+"""Seconds between looks at it where nobody asks: each starts a program, which takes some
+milliseconds of the processor."""
 
 
 class Resources:
@@ -31,6 +35,8 @@ class Resources:
         self._disks = disks
         self._disk_usage: dict[str, tuple[DiskUsage, ...]] = {}
         self._look: asyncio.Task[dict[str, tuple[DiskUsage, ...]]] | None = None
+        self._full = FullDisks()
+        self._again: asyncio.TimerHandle | None = None
         self._told: dict[str, tuple[LimitStatus, ...]] = {}
         """What was said last of each application's bounds on disks."""
         self._sink = sink
@@ -60,6 +66,8 @@ class Resources:
         if self._disks is None:
             return
         found = await self._disks.enforce(app)
+        if found and self._again is None:
+            self._look_again()
         if found == self._told.get(app.name, ()):
             return
         self._told[app.name] = found
@@ -87,14 +95,12 @@ class Resources:
         seconds: of a disk that does not answer nothing is known."""
         if self._disks is None:
             return
-        # Who asks meanwhile waits for the same look; and a look that hangs is the only one.
-        if self._look is None or self._look.done():
-            self._look = asyncio.create_task(self._disks.usage())
-        await asyncio.wait((self._look,), timeout=_LOOKING)
-        if not self._look.done() or self._look.cancelled() or self._look.exception():
+        look = self._begin_look(self._disks)
+        await asyncio.wait((look,), timeout=_LOOKING)
+        if not look.done() or look.cancelled() or look.exception():
             self._disk_usage = {}
             return
-        self._disk_usage = self._look.result()
+        self._disk_usage = look.result()
 
     def release(self, name: str) -> None:
         """An application is configured no more: nothing of it runs on."""
@@ -135,6 +141,8 @@ class Resources:
 
     def close(self) -> None:
         """Watch no more. Idempotent."""
+        if self._again is not None:
+            self._again.cancel()
         if self._look is not None:
             self._look.cancel()
         if self._watcher is not None:
@@ -143,6 +151,24 @@ class Resources:
         if self._attention is not None:
             self._attention.close()
             self._attention = None
+
+    def _begin_look(self, disks: DiskBounds) -> asyncio.Task[dict[str, tuple[DiskUsage, ...]]]:
+        """Who asks meanwhile waits for the same look; and a look that hangs is the only one."""
+        if self._look is None or self._look.done():
+            self._look = asyncio.create_task(disks.usage())
+            self._look.add_done_callback(self._looked)
+        return self._look
+
+    def _looked(self, look: asyncio.Task[dict[str, tuple[DiskUsage, ...]]]) -> None:
+        if not look.cancelled() and look.exception() is None:
+            for name, message in self._full.news(look.result()):
+                self._say(name, message, Level.WARNING)
+
+    def _look_again(self) -> None:
+        """Has who fills its disk told where nobody asks for what is used."""
+        self._again = asyncio.get_running_loop().call_later(_PAUSE, self._look_again)
+        if self._disks is not None:
+            self._begin_look(self._disks)
 
     def _say_missing(self, name: str, limits: Iterable[LimitStatus]) -> None:
         for one in limits:

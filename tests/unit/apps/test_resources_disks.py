@@ -1,9 +1,11 @@
 """What applications have on disks is told as far as it is known in time."""
 
 import asyncio
+from functools import partial
 from typing import cast
 
 import pytest
+from tests.support.waiting import wait_until
 
 from cloister.apps import resources
 from cloister.apps.logs import LogEvent, Sink
@@ -21,6 +23,7 @@ APP = App("blog", CommandProgram(("/x",)), None)
 class FakeBounds:
     def __init__(self) -> None:
         self.looks = 0
+        self.found = USAGE
         self.answer = asyncio.Event()
         self.broken = False
         self.statuses: tuple[LimitStatus, ...] = ()
@@ -31,7 +34,7 @@ class FakeBounds:
         await self.answer.wait()
         if self.broken:
             raise CloisterError("broken")
-        return USAGE
+        return self.found
 
     async def enforce(self, app: App) -> tuple[LimitStatus, ...]:
         return self.statuses
@@ -101,6 +104,7 @@ def test_what_is_not_in_force_is_said_once() -> None:
         for statuses in (missing, missing, (), missing):
             bounds.statuses = statuses
             await found.bound_disks(APP)
+        found.close()
         said = ("blog", "disk 8 MiB is not in force: no quotas")
         assert lines.said == [said, said]
 
@@ -118,5 +122,31 @@ def test_what_is_left_of_an_application_is_said() -> None:
         assert [name for name, _ in lines.said] == ["blog", "cloister"]
         assert "its project 501 is kept for it, and still has 4 KiB" in lines.said[0][1]
         assert "the store is damaged" in lines.said[1][1]
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_who_fills_its_disk_is_told_of_whether_somebody_asks_or_not(
+    monkeypatch: pytest.MonkeyPatch, asked: bool
+) -> None:
+    async def scene() -> None:
+        monkeypatch.setattr(resources, "_PAUSE", 3600.0 if asked else 0.001)
+        # Said also of a look that nobody waits for any more.
+        monkeypatch.setattr(resources, "_LOOKING", 0.001)
+        bounds, lines = FakeBounds(), Lines()
+        bounds.statuses = (LimitStatus("disk", "8 KiB", True, "project 1", default=False),)
+        bounds.found = {"blog": (DiskUsage("/srv/blog", 8192, 1, 8192, 10),)}
+        found = make(bounds, lines)
+        await found.bound_disks(APP)
+        if asked:
+            await found.look_at_disks()
+        assert lines.said == []
+        bounds.answer.set()
+        told = partial(wait_until, lambda: lines.said and (asked or bounds.looks > 2), what="it")
+        await asyncio.to_thread(told)
+        found.close()
+        said = "has used up its limit `disk` in /srv/blog: 8 KiB of 8 KiB"
+        assert lines.said == [("blog", said)]
 
     asyncio.run(scene())
