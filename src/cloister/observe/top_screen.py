@@ -10,11 +10,12 @@ from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widgets import Footer, Input, Static
 
-from cloister.apps.status import DaemonStatus
+from cloister.apps.status import AppStatus, DaemonStatus
 from cloister.model.errors import CloisterError
 from cloister.observe.rates import ORDERS, Observation, View, ordered, size
 from cloister.observe.routes import Way, WayReader
 from cloister.observe.routes import rows as rows_of
+from cloister.observe.top_app import app_text
 from cloister.observe.top_routes import door_text
 from cloister.observe.top_table import AppTable
 
@@ -30,7 +31,7 @@ class TopApp(App[None]):
     CSS = """
     Screen { background: transparent; }
     #summary { height: auto; padding: 0 1; }
-    #door { height: auto; max-height: 40%; padding: 0 1; display: none; overflow-y: auto; }
+    #door, #detail { height: auto; max-height: 40%; padding: 0 1; display: none; overflow-y: auto; }
     #filter { display: none; height: 3; }
     AppTable { height: 1fr; background: transparent; }
     """
@@ -48,20 +49,29 @@ class TopApp(App[None]):
         Binding("s", "next_order", "next order"),
         Binding("r", "reverse", "reverse"),
         Binding("d", "door", "door"),
+        Binding("enter", "detail", "detail"),
         Binding("slash", "filter", "filter", key_display="/"),
         Binding("space", "pause", "pause"),
         Binding("escape", "clear_filter", show=False),
     ]
 
     def __init__(
-        self, look: Look, *, status: Callable[[], DaemonStatus], interval: float, order: str
+        self,
+        look: Look,
+        *,
+        status: Callable[[], DaemonStatus],
+        app: Callable[[str], AppStatus],
+        interval: float,
+        order: str,
     ) -> None:
-        """``look`` and ``status`` block; they are called in a thread, one call at a time.
-        ``status`` is asked for routes, while somebody looks at them."""
+        """``look``, ``status`` and ``app`` block; they are called in a thread, one call at a
+        time. ``status`` is asked for routes, while somebody looks at them, and ``app`` for the
+        marked application likewise."""
         super().__init__()
         self._look = look
         self._ways = WayReader(status)
         self._routes: tuple[Way, ...] = ()
+        self._ask = app
         self._interval = interval
         self._order = order
         self._backwards = False
@@ -74,6 +84,7 @@ class TopApp(App[None]):
         # Kept, not looked up: a look may end when the screen has gone already.
         self._sums = Static(id="summary")
         self._door = Static(id="door")
+        self._detail = Static(id="detail")
         self._field = Input(placeholder="part of a name; Enter keeps, Escape clears", id="filter")
         self._table = AppTable()
 
@@ -81,6 +92,7 @@ class TopApp(App[None]):
         """The parts of the screen, from the top down."""
         yield self._sums
         yield self._door
+        yield self._detail
         yield self._field
         yield self._table
         yield Footer()
@@ -100,6 +112,9 @@ class TopApp(App[None]):
                     self._view = await asyncio.to_thread(self._look, self._observation)
                     if self._door.display:
                         self._routes = await asyncio.to_thread(self._ways.read, self._view)
+                    marked = self._table.marked_name
+                    if self._detail.display and marked is not None:
+                        self._detail.update(app_text(await asyncio.to_thread(self._ask, marked)))
                     self._failure = None
                 except CloisterError as error:
                     self._failure = str(error)
@@ -175,6 +190,11 @@ class TopApp(App[None]):
     def action_door(self) -> None:
         """Show or hide the door's listeners and routes; these come with the next look."""
         self._door.display = not self._door.display
+        self._show()
+
+    def action_detail(self) -> None:
+        """Show or hide the marked application's ways out; they come with the next look."""
+        self._detail.display = not self._detail.display
         self._show()
 
     def action_filter(self) -> None:

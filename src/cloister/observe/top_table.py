@@ -84,6 +84,11 @@ class AppTable(ScrollView, can_focus=True):
         self._order = "cpu"
         self._name_width = 12
 
+    @property
+    def marked_name(self) -> str | None:
+        """The marked application; ``None`` where there is none."""
+        return self._rows[self.marked].name if self.marked < len(self._rows) else None
+
     def show(self, rows: Sequence[Row], history: Mapping[str, Sequence[float]], order: str) -> None:
         """Shows these rows from now on. The mark stays on its application, but for one on the
         first row: whoever looks there looks for whatever is first."""

@@ -8,7 +8,7 @@ from textual.pilot import Pilot
 from textual.widgets import Static
 
 from cloister.apps.brief import AppBrief, Brief, ListenerBrief
-from cloister.apps.status import DaemonStatus
+from cloister.apps.status import AppStatus, DaemonStatus
 from cloister.model.errors import DaemonUnreachableError
 from cloister.observe.rates import Observation, View
 from cloister.observe.top_screen import TopApp
@@ -25,6 +25,7 @@ class Machine:
         self.looks = 0
         self.gone = False
         self.asked = 0
+        self.shown: list[str] = []
 
     def look(self, observation: Observation) -> View:
         if self.gone:
@@ -49,6 +50,11 @@ class Machine:
         )
         return dataclasses.replace(STATUS, apps=apps, listeners=STATUS.listeners[:1])
 
+    def app(self, name: str) -> AppStatus:
+        self.shown.append(name)
+        way = dataclasses.replace(BLOG.egress[0], name=f"of-{name}:80")
+        return dataclasses.replace(BLOG, name=name, egress=(way,))
+
 
 def lines(app: TopApp) -> list[str]:
     table = app.query_one(AppTable)
@@ -63,7 +69,9 @@ async def until(pilot: Pilot[None], condition: object) -> None:
 
 def drive(machine: Machine, steps: object) -> None:
     async def run() -> None:
-        app = TopApp(machine.look, status=machine.status, interval=0.1, order="cpu")
+        app = TopApp(
+            machine.look, status=machine.status, app=machine.app, interval=0.1, order="cpu"
+        )
         async with app.run_test(size=(140, 20)) as pilot:
             await until(pilot, lambda: len(app._observation.history) == machine.count)
             await until(pilot, lambda: "app-" in lines(app)[1])
@@ -132,6 +140,24 @@ def test_the_doors_listeners_and_routes_and_the_sums() -> None:
         summary = str(app.query_one("#summary", Static).render())
         assert "apps 50/50 ready" in summary
         assert "7.0 conn/s" in summary
+
+    drive(machine, steps)
+
+
+def test_the_marked_application_s_ways_out() -> None:
+    machine = Machine()
+
+    async def steps(app: TopApp, pilot: Pilot[None]) -> None:
+        detail = app.query_one("#detail", Static)
+        assert not detail.display
+        # Nobody is asked for what nobody looks at.
+        assert (machine.looks > 1, machine.shown) == (True, [])
+        await pilot.press("enter")
+        await until(pilot, lambda: "of-app-0:80 " in str(detail.render()))
+        await pilot.press("down")
+        await until(pilot, lambda: "of-app-1:80 " in str(detail.render()))
+        await pilot.press("enter")
+        await until(pilot, lambda: not detail.display)
 
     drive(machine, steps)
 

@@ -61,6 +61,7 @@ def test_whatever_stands_in_a_name_is_text() -> None:
         hosts=(EVIL,),
         state=EVIL,
         failure=Failure(EVIL, 0.0, (EVIL,)),
+        egress=(dataclasses.replace(BLOG.egress[0], name=EVIL, target=EVIL),),
     )
     listeners = tuple(dataclasses.replace(one, name=EVIL, route=EVIL) for one in STATUS.listeners)
     door = dataclasses.replace(STATUS.door, outcomes={EVIL: 1}, state=EVIL)
@@ -145,6 +146,13 @@ def test_it_is_whole_without_script() -> None:
     assert '<noscript><meta http-equiv="refresh" content="10"></noscript>' in text
     for wanted in ("blog.example", "0.0.0.0:443", "25.0", "4.0K", "2 sockets looked at"):
         assert wanted in text, wanted
+
+
+def test_an_application_s_ways_out() -> None:
+    text = page()
+    fact = "to tcp:db:5432: 7 connections, 2 open, 1 failed, 40 in, 30 out"
+    assert f"<dt>way out db.internal:5432</dt><dd>{fact}</dd>" in text
+    assert text.count("<dt>way out ") == len(BLOG.egress)
 
 
 def test_what_is_not_known_yet_is_said() -> None:

@@ -52,8 +52,9 @@ def command(
     processes, connections and bytes, and who is held back or short of memory.
 
     On a terminal it goes on until `q`; the keys stand at the bottom, `d` is for the door's
-    listeners and routes. The door counts by listener and by application: the numbers of a
-    route are those of its application, by whichever name it was reached.
+    listeners and routes, Enter for the ways out of the marked application. The door counts by
+    listener and by application: the numbers of a route are those of its application, by
+    whichever name it was reached.
 
     \b
     Examples:
@@ -110,6 +111,7 @@ def _watch(client: "ControlClient", reader: "UsageReader", interval: float, orde
     app = TopApp(
         lambda found: look_at(client, reader, found),
         status=client.status,
+        app=client.app,
         interval=interval,
         order=order,
     )

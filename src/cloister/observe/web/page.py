@@ -13,7 +13,7 @@ from functools import cache
 from html import escape
 from pathlib import Path
 
-from cloister.apps.status import AppStatus, DaemonStatus, DoorStatus
+from cloister.apps.status import AppStatus, DaemonStatus, DoorStatus, EgressStatus
 from cloister.model.finding import Diagnosis
 from cloister.observe.host_names import HostName, HostNames, Place
 from cloister.observe.rates import ListenerRow, Row, View, size
@@ -343,6 +343,7 @@ def _more(app: AppStatus, now: float) -> str:
     ]
     if app.message:
         facts.append(("says", app.message))
+    facts += [(f"way out {way.name}", _way_out(way)) for way in app.egress]
     if app.resources is not None:
         facts += [
             (f"limit {one.name}", one.value + ("" if one.in_force else " (not in force)"))
@@ -357,6 +358,14 @@ def _more(app: AppStatus, now: float) -> str:
         last = f"<pre>{escape(output)}</pre>" if output else ""
     pairs = "".join(f"<dt>{escape(one)}</dt><dd>{escape(two)}</dd>" for one, two in facts)
     return f'<div class="more"><dl>{pairs}</dl>{last}</div>'
+
+
+def _way_out(way: EgressStatus) -> str:
+    """Seen from the application: what goes to the target goes out."""
+    return (
+        f"to {way.target}: {way.accepted} connections, {way.active} open, {way.failed} failed, "
+        f"{size(way.bytes_to_client)} in, {size(way.bytes_to_target)} out"
+    )
 
 
 def _door(door: DoorStatus, now: float) -> str:
