@@ -146,9 +146,22 @@ def parse(file: str, text: str) -> Source:
     """Parses ``text``; ``file`` is for messages.
 
     Raises:
-        ConfigError: it is too large, or neither TOML nor a JSON object.
+        ConfigError: it is too large, or neither TOML nor a JSON object in what UTF-8 can write.
     """
-    if len(text) > MAX_BYTES or len(text.encode(errors="surrogatepass")) > MAX_BYTES:
+    if len(text) > MAX_BYTES:
+        raise _too_large(file)
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError as error:
+        # JSON's escapes can write it, and so can who sends a text in JSON.
+        raise _error(
+            file,
+            Code.NOT_UTF8,
+            "half of a surrogate pair is no character",
+            line=text.count("\n", 0, error.start) + 1,
+            hint="write the character itself, or both halves",
+        ) from error
+    if size > MAX_BYTES:
         raise _too_large(file)
     if json_text.looks_like_json(text):
         return _parse_json(file, text)

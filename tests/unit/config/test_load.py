@@ -516,3 +516,14 @@ def test_many_bounded_disks_are_compared_without_taking_their_paths_apart() -> N
 )
 def test_a_text_is_bounded_wherever_it_comes_from(text: str) -> None:
     assert codes(text) == ["file-too-large"]
+
+
+@pytest.mark.parametrize("text", [LISTENER + "# \ud800\n", '{\n"listeners": {}} // \udfff'])
+def test_a_text_that_utf_8_cannot_write_is_refused_before_it_is_kept(text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        resolved(text)
+    (problem,) = caught.value.problems
+    assert (problem.code, problem.where.line) == (
+        "not-utf8",
+        text.count("\n", 0, len(text) - 2) + 1,
+    )
