@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from cloister.apps.certificates import Certificates
+from cloister.apps.certificates import Certificates, self_signed_hosts
 from cloister.apps.changes import Place, places
 from cloister.apps.configuration import RunningConfiguration
 from cloister.apps.endpoints import Endpoints
@@ -437,7 +437,7 @@ def _clear(groups: ControlGroups, sink: Sink) -> None:
 
 
 async def _certificates(snapshot: Snapshot, sink: Sink) -> Certificates:
-    hosts = {app.name: app.hosts for app in snapshot.apps if isinstance(app.tls, SelfSignedTls)}
+    hosts = self_signed_hosts(snapshot.apps)
     folder = os.path.dirname(snapshot.paths.authority_certificate)  # noqa: PTH120 - a text
     certificates = Certificates(folder, hosts)
     if hosts and await certificates.renew():

@@ -3,11 +3,12 @@
 import asyncio
 import sys
 from asyncio.subprocess import PIPE
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 from cloister import wire
+from cloister.model.app import App, SelfSignedTls
 from cloister.model.errors import CloisterError
 from cloister.wire import Tag
 
@@ -56,6 +57,11 @@ class Refused:
 
 
 Reply = Issued | Refused
+
+
+def self_signed_hosts(apps: Iterable[App]) -> dict[str, tuple[str, ...]]:
+    """The names, by application, that certificates are made for."""
+    return {app.name: app.hosts for app in apps if isinstance(app.tls, SelfSignedTls)}
 
 
 class Certificates:

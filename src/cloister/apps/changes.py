@@ -1,9 +1,10 @@
 """From one snapshot to the next: which operations, in which order. Pure.
 
-``cloister.apps.supervisor`` obeys them in three steps. First whatever can fail is prepared,
-in this order, and undone in the opposite one where something does fail. Then the door takes
-the new snapshot, and the configuration is kept on disk: the change has happened. What is left
-cannot fail: programs start, are succeeded or end, and sockets close.
+``cloister.apps.supervisor`` obeys them in three steps. First whatever can fail is prepared
+(``cloister.apps.preparation``), in this order, and undone in the opposite one where something
+does fail. Then the door takes the new snapshot, and the configuration is kept on disk: the
+change has happened. What is left cannot fail: programs start, are succeeded or end, and sockets
+close.
 """
 
 from collections.abc import Iterable, Iterator

@@ -149,6 +149,16 @@ PROCESS_STATES = frozenset(
 SPAWNING_STATES = frozenset({State.SPAWNING, State.WITHDRAWING})
 """The states in which a process is being made, and none exists."""
 
+SETTLED = (
+    State.READY,
+    State.DORMANT,
+    State.BACKOFF,
+    State.ENDED,
+    State.FAILED,
+    State.STOPPED,
+)
+"""The states in which the outcome of a start is known."""
+
 
 class ImpossibleEventError(RuntimeError):
     """An event came where it cannot come: a fault in the interpreter."""

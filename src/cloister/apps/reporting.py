@@ -1,11 +1,11 @@
-"""What a supervisor tells of what it runs: from its own state and the door's counters to values."""
+"""From the state of what a supervisor runs, and the door's counters, to what it tells of it."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
-from cloister.apps.app import AppProcess, AppProgram
+from cloister.apps.app import AppProcess
+from cloister.apps.assembly import Version
 from cloister.apps.brief import AppBrief
-from cloister.apps.endpoints import AppEndpoint, ListenerEndpoint
+from cloister.apps.endpoints import ListenerEndpoint
 from cloister.apps.front_door import FrontDoorProcess, FrontDoorProgram
 from cloister.apps.keeping import Keeping
 from cloister.apps.machine import State
@@ -23,18 +23,6 @@ from cloister.door.messages import AppStatistics, Statistics
 from cloister.model.app import App, CommandProgram
 from cloister.model.listener import Listener
 from cloister.model.route import ServerNameRoute, TargetRoute
-
-
-@dataclass(frozen=True, slots=True)
-class Supervised:
-    """One version of an application, and what keeps it alive."""
-
-    app: App
-    endpoint: AppEndpoint
-    program: AppProgram
-    service: Keeping
-    former: list["Supervised"] = field(default_factory=list)
-    """Earlier versions, which serve until this one does."""
 
 
 def listener_statuses(
@@ -83,14 +71,12 @@ def traffic_by_app(apps: Iterable[str], statistics: Statistics | None) -> dict[s
     return {name: counted.get(name, nothing) for name in apps}
 
 
-async def app_status(
-    supervised: Supervised, traffic: Traffic | None, resources: Resources
-) -> AppStatus:
+async def app_status(version: Version, traffic: Traffic | None, resources: Resources) -> AppStatus:
     """Reads the application's control groups: some hundred system calls. Waits for the door of
     its ways out, at most a second."""
-    egress = supervised.program.egress
+    egress = version.program.egress
     ways = () if egress is None else await egress.status()
-    app, service = supervised.app, supervised.service
+    app, service = version.app, version.service
     return AppStatus(
         name=app.name,
         program=describe_program(app),
@@ -98,10 +84,10 @@ async def app_status(
         since=service.since,
         pid=service.process.pid if service.process else None,
         restarts=service.restarts,
-        host_uid=supervised.endpoint.identity.uid,
+        host_uid=version.endpoint.identity.uid,
         hosts=app.hosts,
-        socket=supervised.endpoint.path,
-        message=supervised.program.message,
+        socket=version.endpoint.path,
+        message=version.program.message,
         failure=service.failure,
         traffic=traffic,
         processes=tuple(
@@ -111,7 +97,7 @@ async def app_status(
         ),
         resources=resources.status(app.name),
         fences=tuple(
-            ProtectionStatus(one.name, one.active, one.detail) for one in supervised.program.fences
+            ProtectionStatus(one.name, one.active, one.detail) for one in version.program.fences
         ),
         egress=ways,
     )

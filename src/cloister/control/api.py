@@ -34,7 +34,8 @@ from starlette.routing import Route
 
 from cloister import wire
 from cloister.apps.configuration import ConflictError, RunningConfiguration
-from cloister.apps.supervisor import Supervisor, UnknownAppError
+from cloister.apps.fleet import UnknownAppError
+from cloister.apps.supervisor import Supervisor
 from cloister.control import config_tree, openapi
 from cloister.control.bodies import read_body
 from cloister.control.config_tree import TreeError

@@ -16,6 +16,7 @@ from typing import cast
 import pytest
 
 from cloister.apps.configuration import ConflictError, RunningConfiguration
+from cloister.apps.fleet import UnknownAppError
 from cloister.apps.logs import LogFormat, Sink
 from cloister.apps.status import (
     AppStatus,
@@ -26,7 +27,7 @@ from cloister.apps.status import (
     ProtectionStatus,
     Traffic,
 )
-from cloister.apps.supervisor import Supervisor, UnknownAppError
+from cloister.apps.supervisor import Supervisor
 from cloister.control.api import application
 from cloister.control.client import ControlClient
 from cloister.control.server import ControlServer
