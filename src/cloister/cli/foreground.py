@@ -14,9 +14,9 @@ import sys
 def run(descriptor: int, log_format: str) -> None:
     """Runs what ``cloister up`` has written into ``descriptor``, and closes that."""
     _leave_out_commands()
-    from cloister import wiring
     from cloister.apps.logs import LogFormat, Sink
     from cloister.processes import raise_descriptor_limit
+    from cloister.wiring import composition
 
     raise_descriptor_limit()  # one application takes some 16 (with the holder's copies)
     with os.fdopen(descriptor, "rb") as file:
@@ -26,7 +26,7 @@ def run(descriptor: int, log_format: str) -> None:
     names = ("cloister", "door", *(app.name for app in start.snapshot.apps))
     sink = Sink(log_format=LogFormat(log_format), width=max(len(name) for name in names))
     try:
-        asyncio.run(wiring.run(start, sink))
+        asyncio.run(composition.run(start, sink))
     finally:
         sink.close()
 

@@ -58,7 +58,7 @@ def test_the_current_folder_is_no_place_for_code(
 
 def test_the_supervisor_loads_no_cryptography() -> None:
     code = (
-        "import sys, cloister.wiring;"
+        "import sys, cloister.wiring.composition;"
         "print([name for name in ('cryptography', 'pydantic') if name in sys.modules])"
     )
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "[]\n"

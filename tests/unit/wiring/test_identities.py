@@ -1,4 +1,4 @@
-"""What the composition root works out by itself."""
+"""Whom folders are closed to."""
 
 import os
 
@@ -6,27 +6,7 @@ import pytest
 from tests.support.up import open_folder
 
 from cloister.model.isolation import HostIdentity
-from cloister.model.listener import TcpAddress
-from cloister.wiring import closed_to, reach
-
-
-@pytest.mark.parametrize(
-    ("address", "arguments"),
-    [
-        (
-            TcpAddress("127.0.0.1", 8443),
-            " --resolve a.example:8443:127.0.0.1 https://a.example:8443/",
-        ),
-        (TcpAddress("0.0.0.0", 443), " --resolve a.example:443:127.0.0.1 https://a.example/"),
-        (TcpAddress("::", 443), " --resolve a.example:443:[::1] https://a.example/"),
-        (
-            TcpAddress("2001:db8::1", 99),
-            " --resolve a.example:99:[2001:db8::1] https://a.example:99/",
-        ),
-    ],
-)
-def test_how_curl_reaches_a_host(address: TcpAddress, arguments: str) -> None:
-    assert reach("a.example", address) == arguments
+from cloister.wiring.identities import closed_to
 
 
 @pytest.mark.parametrize(

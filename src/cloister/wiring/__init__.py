@@ -1,0 +1,1 @@
+"""Puts a running whole together from a snapshot, and takes it apart again."""
