@@ -7,6 +7,8 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
+use crate::returned::checked;
+
 /// Which namespaces a new process gets for its own (namespaces(7)).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NewNamespaces {
@@ -113,18 +115,15 @@ pub fn clone_into(namespaces: NewNamespaces, group: Option<BorrowedFd<'_>>) -> i
             size_of::<CloneArguments>(),
         )
     };
-    let result = match io::Error::last_os_error() {
+    let result = match checked(result) {
         // Filters cannot read flags that lie in memory: a seccomp policy about namespaces, such
         // as systemd's RestrictNamespaces=, says that there is no clone3(2).
-        error if result < 0 && error.raw_os_error() == Some(libc::ENOSYS) => {
+        Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => {
             clone_and_move(namespaces, group)?
         }
-        error if result < 0 => return Err(error),
-        _ => result,
+        Err(error) => return Err(error),
+        Ok(()) => result,
     };
-    if result < 0 {
-        return Err(io::Error::last_os_error());
-    }
     let id = i32::try_from(result).map_err(|_| io::Error::from_raw_os_error(libc::EOVERFLOW))?;
     Ok(Pid::from_raw(id).map_or(Process::Child, Process::Parent))
 }
@@ -139,9 +138,7 @@ fn clone_and_move(
         .map(|directory| rustix::fs::openat(directory, "cgroup.procs", flags, Mode::empty()))
         .transpose()?;
     let result = clone_by_registers(namespaces);
-    if result < 0 {
-        return Err(io::Error::last_os_error());
-    }
+    checked(result)?;
     if let (Some(members), Some(child)) =
         (members, i32::try_from(result).ok().and_then(Pid::from_raw))
         && let Err(error) = rustix::io::write(&members, child.to_string().as_bytes())

@@ -7,6 +7,8 @@ use std::sync::{Mutex, PoisonError};
 
 use rustix::io::{Errno, FdFlags};
 
+use crate::returned::checked;
+
 /// The numbers handed out by [`take_inherited`], so that none gets two owners.
 static TAKEN: Mutex<BTreeSet<RawFd>> = Mutex::new(BTreeSet::new());
 
@@ -30,9 +32,7 @@ pub fn take_inherited(number: RawFd) -> io::Result<OwnedFd> {
         return Err(Errno::BUSY.into());
     }
     // SAFETY: fcntl(2) F_GETFD reads no memory and fails with EBADF for a closed number.
-    if unsafe { libc::fcntl(number, libc::F_GETFD) } < 0 {
-        return Err(io::Error::last_os_error());
-    }
+    checked(unsafe { libc::fcntl(number, libc::F_GETFD) })?;
     // SAFETY: the number is open, as just seen, and this is its only owner: the set above
     // hands out each number once, and the caller's program has not opened it itself.
     let descriptor = unsafe { OwnedFd::from_raw_fd(number) };

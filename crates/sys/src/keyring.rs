@@ -2,6 +2,8 @@
 
 use std::io;
 
+use crate::returned::checked;
+
 /// `KEYCTL_JOIN_SESSION_KEYRING` of linux/keyctl.h.
 const JOIN_SESSION_KEYRING: libc::c_int = 1;
 
@@ -22,9 +24,5 @@ pub fn join_new_session_keyring() -> io::Result<()> {
             std::ptr::null::<libc::c_char>(),
         )
     };
-    if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
-    }
+    checked(result)
 }

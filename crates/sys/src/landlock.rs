@@ -5,6 +5,8 @@ use std::io;
 use std::mem::size_of;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
+use crate::returned::checked;
+
 /// `LANDLOCK_CREATE_RULESET_VERSION`, `LANDLOCK_RULE_PATH_BENEATH`, `LANDLOCK_RULE_NET_PORT` and
 /// the rights of linux/landlock.h; libc has none of them.
 const VERSION: libc::c_uint = 1;
@@ -234,11 +236,7 @@ impl Ruleset {
                 0,
             )
         };
-        if result == 0 {
-            Ok(())
-        } else {
-            Err(io::Error::last_os_error())
-        }
+        checked(result)
     }
 
     /// Restricts the calling thread and all that it starts.
@@ -255,11 +253,7 @@ impl Ruleset {
                 0,
             )
         };
-        if result == 0 {
-            Ok(())
-        } else {
-            Err(io::Error::last_os_error())
-        }
+        checked(result)
     }
 }
 

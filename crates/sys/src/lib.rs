@@ -19,6 +19,7 @@ pub mod mount;
 pub mod network;
 pub mod process;
 pub mod quota;
+mod returned;
 pub mod seccomp;
 pub mod signals;
 pub mod sockets;

@@ -4,6 +4,8 @@ use std::io;
 use std::mem::size_of;
 use std::os::fd::{AsFd, AsRawFd};
 
+use crate::returned::checked;
+
 /// What may not be done on a mount; each is only ever switched on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Restrictions {
@@ -94,11 +96,7 @@ fn set(mount: impl AsFd, attributes: &MountAttributes, recursive: bool) -> io::R
             size_of::<MountAttributes>(),
         )
     };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    checked(result)
 }
 
 #[cfg(test)]

@@ -6,6 +6,8 @@ use std::os::fd::{AsFd, AsRawFd};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use rustix::thread::UnshareFlags;
 
+use crate::returned::checked;
+
 /// Brings up the loopback interface of the calling process's network namespace. Its
 /// addresses, 127.0.0.1/8 and ::1, come with that.
 ///
@@ -34,11 +36,7 @@ pub fn raise_loopback() -> io::Result<()> {
             &raw const request,
         )
     };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    checked(result)
 }
 
 /// Moves the calling thread, and those that it starts later, into a new network namespace with

@@ -6,6 +6,8 @@ use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
 use rustix::io::{Errno, FdFlags, fcntl_dupfd_cloexec};
 
+use crate::returned::checked;
+
 /// Gives every signal its default action and blocks none, as a new program expects it:
 /// ignored and blocked signals outlive execve(2).
 pub fn reset_signals() {
@@ -134,9 +136,7 @@ pub fn place_descriptors(descriptors: &[BorrowedFd<'_>], first: RawFd) -> io::Re
     for (number, copy) in (first..).zip(&copies) {
         // SAFETY: dup2(2) touches no memory. That the number's former owner is gone is this
         // function's documented condition.
-        if unsafe { libc::dup2(copy.as_raw_fd(), number) } < 0 {
-            return Err(io::Error::last_os_error());
-        }
+        checked(unsafe { libc::dup2(copy.as_raw_fd(), number) })?;
     }
     Ok(())
 }
@@ -172,11 +172,7 @@ fn close_range(first: RawFd, last: RawFd, flags: libc::c_uint) -> io::Result<()>
     // SAFETY: close_range(2) touches no memory; the callers' documentation demands that
     // nobody owns what it closes.
     let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    checked(result)
 }
 
 /// Whether the descriptor is closed by execve(2).

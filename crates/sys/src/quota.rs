@@ -7,6 +7,8 @@ use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 
+use crate::returned::checked;
+
 /// `PRJQUOTA` of linux/quota.h.
 const PROJECTS: u32 = 2;
 /// `Q_XGETQUOTA`, `Q_XSETQLIM` and `Q_XGETQSTATV`.
@@ -233,7 +235,7 @@ pub fn join(file: impl AsFd, project: u32, inherited: bool) -> io::Result<()> {
             std::ptr::from_ref(&changed),
         )
     };
-    checked(result.into())
+    checked(result)
 }
 
 /// Has what is called `name` in an open folder belong to the project that `change` says for the
@@ -302,7 +304,7 @@ fn attributes(file: impl AsFd) -> io::Result<InodeAttributes> {
             std::ptr::from_mut(&mut attributes),
         )
     };
-    checked(result.into())?;
+    checked(result)?;
     Ok(attributes)
 }
 
@@ -320,14 +322,6 @@ fn quotactl<T>(place: impl AsFd, command: u32, id: u32, value: &mut T) -> io::Re
         )
     };
     checked(result)
-}
-
-fn checked(result: libc::c_long) -> io::Result<()> {
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
 }
 
 #[cfg(test)]

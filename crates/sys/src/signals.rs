@@ -4,6 +4,8 @@ use std::io;
 use std::mem::{MaybeUninit, size_of};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
+use crate::returned::checked;
+
 /// A descriptor from which blocked signals are read.
 #[derive(Debug)]
 pub struct SignalDescriptor(OwnedFd);
@@ -31,9 +33,7 @@ impl SignalDescriptor {
         unsafe { libc::sigemptyset(set.as_mut_ptr()) };
         for &signal in signals {
             // SAFETY: the set is initialised; an unknown signal number is an error.
-            if unsafe { libc::sigaddset(set.as_mut_ptr(), signal) } != 0 {
-                return Err(io::Error::last_os_error());
-            }
+            checked(unsafe { libc::sigaddset(set.as_mut_ptr(), signal) })?;
         }
         // SAFETY: the set is initialised; a null pointer asks for no old set.
         let error =
@@ -44,9 +44,7 @@ impl SignalDescriptor {
         // SAFETY: the set is initialised and is only read.
         let number =
             unsafe { libc::signalfd(-1, set.as_ptr(), libc::SFD_NONBLOCK | libc::SFD_CLOEXEC) };
-        if number < 0 {
-            return Err(io::Error::last_os_error());
-        }
+        checked(number)?;
         // SAFETY: signalfd(2) has just returned this new descriptor; nobody else owns it.
         Ok(Self(unsafe { OwnedFd::from_raw_fd(number) }))
     }

@@ -4,6 +4,8 @@ use std::io;
 use std::mem::size_of;
 use std::os::fd::{AsFd, AsRawFd};
 
+use crate::returned::checked;
+
 /// Has the kernel keep a TCP listener's new connections for up to about `seconds` until
 /// their first byte arrives (tcp(7) `TCP_DEFER_ACCEPT`).
 ///
@@ -23,11 +25,7 @@ pub fn defer_accept(listener: impl AsFd, seconds: u32) -> io::Result<()> {
             size_of::<libc::c_int>() as libc::socklen_t,
         )
     };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    checked(result)
 }
 
 /// How many bytes of a socket's output the peer has not acknowledged (tcp(7) `SIOCOUTQ`).
@@ -39,11 +37,8 @@ pub fn unacknowledged(socket: impl AsFd) -> io::Result<usize> {
     let mut count: libc::c_int = 0;
     // SAFETY: the request writes one int, to the local integer.
     let result = unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::TIOCOUTQ, &raw mut count) };
-    if result == 0 {
-        Ok(usize::try_from(count).unwrap_or(0))
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    checked(result)?;
+    Ok(usize::try_from(count).unwrap_or(0))
 }
 
 /// The effective user id that the other end of a Unix socket had at its connect(2) or, where
@@ -71,11 +66,8 @@ pub fn peer_user(socket: impl AsFd) -> io::Result<u32> {
             &raw mut length,
         )
     };
-    if result == 0 {
-        Ok(credentials.uid)
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    checked(result)?;
+    Ok(credentials.uid)
 }
 
 #[cfg(test)]

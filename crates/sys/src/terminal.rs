@@ -5,6 +5,8 @@ use std::os::fd::{AsFd, AsRawFd};
 
 use rustix::process::{ioctl_tiocsctty, setpgid, setsid};
 
+use crate::returned::checked;
+
 /// Starts a session, with the terminal as its controlling one.
 ///
 /// # Errors
@@ -34,9 +36,5 @@ pub fn take_foreground(terminal: impl AsFd) -> io::Result<()> {
         libc::sigprocmask(libc::SIG_BLOCK, set.as_ptr(), std::ptr::null_mut());
         libc::tcsetpgrp(terminal.as_fd().as_raw_fd(), libc::getpgrp())
     };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    checked(result)
 }

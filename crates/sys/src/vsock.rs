@@ -4,6 +4,8 @@ use std::io;
 use std::mem::{size_of, zeroed};
 use std::os::fd::{AsFd, AsRawFd};
 
+use crate::returned::checked;
+
 /// A port of one machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct VsockAddress {
@@ -29,11 +31,7 @@ pub fn connect(socket: impl AsFd, address: VsockAddress) -> io::Result<()> {
     // SAFETY: the pointer and the length describe the one local address, which is read.
     let result =
         unsafe { libc::connect(socket.as_fd().as_raw_fd(), (&raw const raw).cast(), LENGTH) };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    checked(result)
 }
 
 /// The other end's address, where the socket is of `AF_VSOCK` and connected.
