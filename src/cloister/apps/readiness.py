@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from cloister.model.errors import CloisterError
 from cloister.model.isolation import HostIdentity
+from cloister.model.listener import UNIX_NAME_MAX
 
 DATAGRAM_LIMIT = 4096
 """Bytes of one notification; a longer one is dropped whole."""
@@ -22,7 +23,6 @@ STATUS_LIMIT = 200
 """Characters of a status text that are kept."""
 
 _UCRED = struct.Struct("iII")  # struct ucred: pid, uid, gid (unix(7))
-_PATH_LIMIT = 107  # sun_path has 108 bytes and ends in NUL
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +173,7 @@ class NotifySocket:
 @contextlib.contextmanager
 def short_name(path: str) -> Iterator[str]:
     """A name of ``path`` that fits sun_path, for as long as the block runs."""
-    if len(os.fsencode(path)) <= _PATH_LIMIT:
+    if len(os.fsencode(path)) <= UNIX_NAME_MAX:
         yield path
         return
     folder, name = os.path.split(path)

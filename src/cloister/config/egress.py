@@ -15,7 +15,7 @@ from cloister.model.app import App, Endpoint
 from cloister.model.egress import Egress
 from cloister.model.errors import HostnameError
 from cloister.model.fences import FilterProfile
-from cloister.model.listener import TcpAddress
+from cloister.model.listener import UNIX_NAME_MAX, TcpAddress
 from cloister.model.route import Target, TcpTarget
 
 if TYPE_CHECKING:
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 MOST = 32
 """Each process of the application has a listening socket for each of them, which its supervisor
 keeps."""
-_PATH_LIMIT = 107
-"""``sun_path`` without its NUL."""
 _TAKEN = ("/dev", "/proc", "/sys", "/run/credentials", "/run/notify", "/tmp/cloister.socket")  # noqa: S108
 """What the cell has of Cloister's."""
 _LOCAL = frozenset({"localhost", "ip6-localhost", "ip6-loopback"})
@@ -197,12 +195,12 @@ def check(app: App, report: "Report") -> None:
 
 
 def _check_socket(app: App, socket: str, path: KeyPath, report: "Report") -> None:
-    if len(socket.encode()) > _PATH_LIMIT:
+    if len(socket.encode()) > UNIX_NAME_MAX:
         report.add(
             Code.BAD_PATH,
             f"`socket` has {len(socket.encode())} bytes",
             path,
-            why=f"a program can name at most {_PATH_LIMIT} of a Unix socket's path (unix(7))",
+            why=f"a program can name at most {UNIX_NAME_MAX} of a Unix socket's path (unix(7))",
             hint="take a shorter one, such as /run/db.sock",
         )
     place = PurePosixPath(socket)

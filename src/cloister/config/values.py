@@ -11,10 +11,14 @@ from collections.abc import Callable
 from cloister.config.problems import Code, refusal
 from cloister.model.id_map import LARGEST_ID
 from cloister.model.isolation import IdRange
-from cloister.model.listener import Address, TcpAddress, UnixAddress, VsockAddress
+from cloister.model.listener import (
+    UNIX_NAME_MAX,
+    Address,
+    TcpAddress,
+    UnixAddress,
+    VsockAddress,
+)
 
-ABSTRACT_NAME_MAX = 107
-"""Bytes: ``sun_path`` has 108 and an abstract name spends the first on its NUL (unix(7))."""
 ADDRESS_EXAMPLES = '"0.0.0.0:443", "[::]:443", "*:443", "unix:/run/example.sock" or "unix:@example"'
 SYSTEM_IDS = 1000
 """Debian policy 9.2.2: 0 to 99 belong to the distribution, 100 to 999 to system services."""
@@ -307,11 +311,11 @@ def unix_name(text: str, code: Code) -> tuple[str, bool]:
     if abstract:
         name = name[1:]
         size = len(name.encode(errors="surrogatepass"))
-        if size > ABSTRACT_NAME_MAX:
+        if size > UNIX_NAME_MAX:
             raise refusal(
                 code,
                 f'"{text}" is {size} bytes long after its "@"',
-                why=f"the kernel keeps at most {ABSTRACT_NAME_MAX} bytes of an abstract name",
+                why=f"the kernel keeps at most {UNIX_NAME_MAX} bytes of an abstract name",
                 hint="take a shorter name, or a path, which may be of any length",
             )
     if not name or name.endswith("/") or "\0" in name:

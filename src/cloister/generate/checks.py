@@ -6,9 +6,7 @@ Everything here raises :class:`UsageError` that names the value and a way out.
 import re
 
 from cloister.model.errors import UsageError
-
-SOCKET_PATH_MAX = 107
-"""Bytes of a Unix socket's path: ``sun_path`` of unix(7) without its closing NUL."""
+from cloister.model.listener import UNIX_NAME_MAX
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _ACCOUNT = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,30}|[0-9]{1,9}")
@@ -63,10 +61,10 @@ def path(text: str, what: str) -> str:
 def socket_path(text: str, what: str) -> str:
     """A path that programs with a ``sockaddr_un`` can bind or connect to."""
     path(text, what)
-    if (size := len(text.encode())) > SOCKET_PATH_MAX:
+    if (size := len(text.encode())) > UNIX_NAME_MAX:
         raise UsageError(
             f"{text!r} cannot be {what}",
-            why=f"it has {size} bytes, and a socket's path at most {SOCKET_PATH_MAX}",
+            why=f"it has {size} bytes, and a socket's path at most {UNIX_NAME_MAX}",
             hint="take a shorter path, for example in /run",
         )
     return text

@@ -4,6 +4,10 @@ from dataclasses import dataclass
 
 from cloister.model.route import Route
 
+UNIX_NAME_MAX = 107
+"""Bytes of a Unix socket's path, or of its abstract name: ``sun_path`` of unix(7) has 108, and a
+path ends, an abstract name begins with a NUL."""
+
 
 @dataclass(frozen=True, slots=True)
 class TcpAddress:

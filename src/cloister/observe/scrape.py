@@ -173,7 +173,7 @@ async def _connect(path: str) -> socket.socket:
         while True:
             connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
             try:
-                # However long the path is: sun_path holds 107 bytes.
+                # However long the path is, an address holds this one.
                 connection.connect(f"/proc/self/fd/{directory}/{name}")
             except BlockingIOError:
                 connection.close()

@@ -6,15 +6,19 @@ import socket
 from pathlib import Path
 
 from cloister.model.errors import CloisterError, NotPermittedError
-from cloister.model.listener import Address, SocketOptions, TcpAddress, UnixAddress, VsockAddress
+from cloister.model.listener import (
+    UNIX_NAME_MAX,
+    Address,
+    SocketOptions,
+    TcpAddress,
+    UnixAddress,
+    VsockAddress,
+)
 from cloister.sockets.holders import describe_process, tcp_holder
 from cloister.sockets.numbers import PathPlan, resolve
 from cloister.sockets.path import BoundPath, adopt_path, bind_path
 from cloister.sockets.peer import peer
 from cloister.sockets.plan import SocketPlan, plan_socket
-
-_NAME_LIMIT = 107
-"""Bytes of an abstract name (unix(7)), without its leading NUL."""
 
 
 class BoundSocket:
@@ -219,10 +223,10 @@ def _bind_vsock(address: VsockAddress, options: SocketOptions) -> BoundSocket:
 
 def _bind_abstract(address: UnixAddress, options: SocketOptions) -> BoundSocket:
     name = b"\0" + os.fsencode(address.path)
-    if len(name) > _NAME_LIMIT + 1 or not address.path:
+    if len(name) - 1 > UNIX_NAME_MAX or not address.path:
         raise CloisterError(
             f"{address} cannot be bound: the name has {len(name) - 1} bytes",
-            why=f"an abstract name has 1 to {_NAME_LIMIT} (unix(7))",
+            why=f"an abstract name has 1 to {UNIX_NAME_MAX} (unix(7))",
             hint="choose another name, or a path",
         )
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)

@@ -12,13 +12,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from cloister.model.errors import CloisterError, NotPermittedError
+from cloister.model.listener import UNIX_NAME_MAX
 from cloister.sockets import permissions
 from cloister.sockets.holders import describe_process
 from cloister.sockets.numbers import PathPlan
 from cloister.sockets.peer import peer
-
-_ADDRESS_LIMIT = 107
-"""Bytes of a path in ``sun_path`` (unix(7)), without its NUL."""
 
 _LOCK_PATIENCE = 5.0
 """Seconds to wait for another process that binds the same path."""
@@ -182,7 +180,7 @@ def _address(inside: int, plan: PathPlan) -> tuple[str, str]:
     one where it fits, and a way through this process's descriptor where it does not.
     """
     readable = permissions.place(inside, plan.name)
-    if len(os.fsencode(readable)) <= _ADDRESS_LIMIT:
+    if len(os.fsencode(readable)) <= UNIX_NAME_MAX:
         return plan.name, readable
     return "socket", f"/proc/self/fd/{inside}/socket"
 

@@ -29,14 +29,13 @@ from cloister.diagnose.facts import (
     Process,
     UnixPlace,
 )
+from cloister.model.listener import UNIX_NAME_MAX
 
 _PATIENCE = 2.0
 """Seconds that a connection over a network, or an answer, may take."""
 _REPLY = 4096
 _ENOUGH = 16
 """Bytes that tell TLS from HTTP, and the status of an answer."""
-_ADDRESS_LIMIT = 107
-"""Bytes of a path in ``sun_path`` (unix(7)), without its NUL."""
 
 _CLONE_NEWNS, _CLONE_NEWNET = 0x00020000, 0x40000000
 """linux/sched.h."""
@@ -190,7 +189,7 @@ def _open(request: dict[str, Any]) -> socket.socket:
     try:
         if "abstract" in request:
             connected.connect(b"\0" + os.fsencode(request["abstract"]))
-        elif len(os.fsencode(request["path"])) <= _ADDRESS_LIMIT:
+        elif len(os.fsencode(request["path"])) <= UNIX_NAME_MAX:
             connected.connect(request["path"])
         elif request["long"]:
             # As the door does it: from the folder, which path resolution passes as well.

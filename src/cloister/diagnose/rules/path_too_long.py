@@ -8,11 +8,9 @@ from cloister.diagnose import cures
 from cloister.diagnose.case import Case
 from cloister.diagnose.nginx import advice
 from cloister.model.finding import Finding
+from cloister.model.listener import UNIX_NAME_MAX
 
 CODES = ("path-too-long",)
-
-_LIMIT = 107
-"""Bytes of a path in ``sun_path`` (unix(7)), without its NUL."""
 
 
 def check(case: Case) -> Iterator[Finding]:
@@ -29,7 +27,7 @@ def check(case: Case) -> Iterator[Finding]:
     if path is None or case.asker.long_path:
         return
     length = len(os.fsencode(path))
-    if length <= _LIMIT:
+    if length <= UNIX_NAME_MAX:
         return
     folder, _, name = path.rpartition("/")
     short = f"/run/s-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:8]}"
@@ -39,8 +37,8 @@ def check(case: Case) -> Iterator[Finding]:
     yield Finding(
         code="path-too-long",
         seen=f"the path has {length} bytes",
-        why=f"a socket address holds {_LIMIT} (unix(7)); a link to the folder makes it shorter, "
-        f"since only what is written there counts: {short}/{name}",
+        why=f"a socket address holds {UNIX_NAME_MAX} (unix(7)); a link to the folder makes it "
+        f"shorter, since only what is written there counts: {short}/{name}",
         cure=link,
         lasting=f"/run is empty after a reboot: a line in /etc/tmpfiles.d keeps the link: "
         f"L {short} - - - - {folder}",
