@@ -86,3 +86,8 @@ class PoolPlan:
     restart: RestartPolicy = field(default_factory=RestartPolicy)
     has_room: Callable[[], bool] = lambda: True
     """Whether the limits leave room for a process beside those that there are."""
+
+    @property
+    def elastic(self) -> bool:
+        """Whether the number of processes depends on the load."""
+        return self.idle_stop is not None or self.processes.spare is not None

@@ -1,31 +1,23 @@
 """The processes of one application: as many as it should have, on one listening socket.
 
 To the supervisor a pool is one program, with the requests of a :class:`Service`. Each of its
-places has a service of its own, which obeys the table; ``scale`` says how many are needed,
-and this module has them run, rest, and follow one another.
+places has a service of its own, which obeys the table; ``tending`` has as many run as there is
+need for, and this module has them follow one another.
 """
 
 import asyncio
-import contextlib
 import time
-import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from cloister.apps.backoff import BackoffPolicy, FailureRecord
 from cloister.apps.keeping import Gauge, PoolPlan
-from cloister.apps.load import Busy, Load
 from cloister.apps.logs import Level, LogEvent, Sink
 from cloister.apps.machine import SPAWNING_STATES, State
 from cloister.apps.relief import Reliefs
-from cloister.apps.scale import Worker, decide
 from cloister.apps.service import Process, Service, ServicePlan
 from cloister.apps.standing import Standing
 from cloister.apps.status import Failure
-
-TICK = 0.25
-"""Seconds between two looks at a load that decides how many processes there are."""
-SLOW_TICK = 1.0
-"""Seconds between two looks at one that only decides whether there are any."""
+from cloister.apps.tending import Tended, Tending
 
 _OUTER = (
     State.READY,
@@ -55,11 +47,11 @@ _BETWEEN = (*_ENDING, State.SPAWNING, State.STARTING)
 _NO_ROOM = "no room for another process beside it: it ends first, and connections wait"
 
 
-class _Place:
+class _Place(Tended):
     """Where one process belongs, with the one that may follow it during a restart."""
 
     def __init__(self, service: Service, number: int) -> None:
-        self.service = service
+        super().__init__(service)
         self.number = number
         self.successor: Service | None = None
         self.successor_number = -1
@@ -67,7 +59,6 @@ class _Place:
         """Whether it is to be followed by another one, because somebody asked for that."""
         self.relieved = False
         """Whether it is to be followed by another one, because it has done its share."""
-        self.idle_since = 0.0
 
 
 class Pool:
@@ -93,17 +84,14 @@ class Pool:
         self._leaving: dict[Service, int] = {}
         self._gone = 0
         self._standing = Standing()
-        self._tending: asyncio.Task[None] | None = None
-        self._stirred = asyncio.Event()
-        self._awake = False
         self._wanted = False
-        self._last_used = 0.0
         self._aborted: Failure | None = None
         self._reliefs = Reliefs()
         self._relief_timer: asyncio.TimerHandle | None = None
         self._places: list[_Place] = []
         for number in range(plan.processes.most):
             self._places.append(_Place(self._service(number), number))
+        self._tending = Tending(plan, gauge, self._places, self._fault, clock)
 
     # What it is.
 
@@ -151,21 +139,17 @@ class Pool:
         for place in self._places:
             if place.service.state in (State.FAILED, State.ENDED):
                 place.service.stop()
-            if not self._elastic:
+            if not self._plan.elastic:
                 place.service.start()
             elif place.service.state is State.STOPPED:
                 place.service.rest()
             elif place.service.state in (State.STOPPING, State.KILLING):
                 place.service.start()
-        self._tend()
+        self._tending.begin()
 
     def resume(self, count: int) -> None:
         """Have at least so many run now, whatever there is to do: they are there already."""
-        if self._elastic and count:
-            self._awake = True
-            self._last_used = self._clock()
-            for place in self._places[:count]:
-                place.service.demand()
+        self._tending.resume(count)
 
     def restart(self) -> None:
         """Have every process followed by another one; if so configured the next one is ready
@@ -179,7 +163,7 @@ class Pool:
                 place.successor = None
             place.due, place.relieved = True, False
         self._roll()
-        self._tend()
+        self._tending.begin()
 
     def relieve(self, process: Process) -> None:
         """Have one process followed by another since it has done its share: as in a restart,
@@ -205,14 +189,9 @@ class Pool:
 
     def stirred(self) -> None:
         """The load has changed: look at it now."""
-        self._stirred.set()
+        self._tending.look_now()
 
     # How it goes on.
-
-    @property
-    def _elastic(self) -> bool:
-        """Whether the number of processes depends on the load."""
-        return self._plan.idle_stop is not None or self._plan.processes.spare is not None
 
     def _service(self, number: int) -> Service:
         plan = self._plan
@@ -223,7 +202,7 @@ class Pool:
                 plan.ready_timeout,
                 plan.stop_timeout,
                 when=plan.restart.when,
-                may_rest=lambda: self._elastic and not self._gauge.waiting(),
+                may_rest=lambda: plan.elastic and not self._gauge.waiting(),
             ),
             self._sink,
             clock=self._clock,
@@ -243,7 +222,7 @@ class Pool:
         self._follow()
         self._roll()
         self._standing.enter(self._derived())
-        self._stirred.set()
+        self._tending.look_now()
 
     def _derived(self) -> State:
         states = {place.service.state for place in self._places}
@@ -255,10 +234,8 @@ class Pool:
         return next((state for state in _OUTER if state in states), State.STOPPED)
 
     def _end(self, request: Callable[[Service], None]) -> None:
-        self._wanted = self._awake = False
-        if self._tending is not None:
-            self._tending.cancel()
-            self._tending = None
+        self._wanted = False
+        self._tending.end()
         self._call_off_relief()
         for place in self._places:
             place.due = place.relieved = False
@@ -292,7 +269,7 @@ class Pool:
                     place.successor.start()
                 continue
             place.due = False
-            if self._elastic and state in (State.FAILED, State.ENDED, State.STOPPED):
+            if self._plan.elastic and state in (State.FAILED, State.ENDED, State.STOPPED):
                 place.service.stop()
                 place.service.rest()
             elif state not in _RESTING:
@@ -377,93 +354,9 @@ class Pool:
         self._leaving[service] = number
         service.stop()
 
-    # The load.
-
-    def _tend(self) -> None:
-        if self._elastic and self._tending is None:
-            self._tending = asyncio.ensure_future(self._tend_load())
-
-    async def _tend_load(self) -> None:
-        plan = self._plan
-        tick = TICK if plan.processes.spare is not None else SLOW_TICK
-        if plan.idle_stop is not None:
-            tick = min(tick, plan.idle_stop / 4)
-        while True:
-            try:
-                if self._asleep():
-                    await self._gauge.wait_connection()
-                    self._wake()
-                self._stirred.clear()
-                self._look()
-            except Exception as error:  # noqa: BLE001 - else nobody would ever hear of it
-                details = tuple(traceback.format_exception(error))
-                self._say("internal fault", Level.ERROR, details)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(tick):
-                    await self._stirred.wait()
-
-    def _asleep(self) -> bool:
-        """Whether nothing is to be done until a connection comes."""
-        if self._plan.idle_stop is None and self._plan.processes.spare != 0:
-            return False
-        dormant = all(place.service.state is State.DORMANT for place in self._places)
-        return dormant and not (self._awake and self._plan.processes.spare)
-
-    def _wake(self) -> None:
-        self._awake = True
-        self._last_used = self._clock()
-        if self._plan.processes.spare is None:
-            for place in self._places:
-                place.service.demand()
-
-    def _look(self) -> None:
-        """Compares what there is to do with those who do it."""
-        now = self._clock()
-        idle_stop = self._plan.idle_stop
-        serving = [place for place in self._places if place.service.state is State.READY]
-        load = self._gauge.measure(_processes(serving), count_open=idle_stop is not None)
-        for place, busy in zip(serving, load.busy, strict=True):
-            if busy:
-                place.idle_since = now
-        if load.waiting or load.open or any(load.busy):
-            self._last_used = now
-        if idle_stop is not None:
-            if load.waiting and not self._awake:
-                self._wake()
-            elif serving and now - self._last_used >= idle_stop:
-                self._awake = False
-            if not self._awake:
-                for place in serving:
-                    place.service.rest()
-                return
-        if self._plan.processes.spare is not None:
-            self._adapt(serving, load, now)
-
-    def _adapt(self, serving: Sequence[_Place], load: Load, now: float) -> None:
-        loads = dict(zip(map(id, serving), load.busy, strict=True))
-        workers = [
-            Worker(
-                place.service.state,
-                loads.get(id(place), 0),
-                now - max(place.idle_since, place.service.ready_since or 0.0),
-            )
-            for place in self._places
-        ]
-        change = decide(self._plan.processes, workers, load.waiting)
-        for number in change.demanded:
-            self._places[number].service.demand()
-        for number in change.resting:
-            self._places[number].service.rest()
+    def _fault(self, details: tuple[str, ...]) -> None:
+        self._say("internal fault", Level.ERROR, details)
 
     def _say(self, message: str, level: Level, details: tuple[str, ...]) -> None:
         fields = {"event": "service", "state": self.state.value}
         self._sink.emit(LogEvent(self._plan.name, message, level, details, fields))
-
-
-def _processes(places: Sequence[_Place]) -> list[Busy]:
-    found: list[Busy] = []
-    for place in places:
-        process = place.service.process
-        # What a pool launches tells of its load.
-        found.append(process)  # type: ignore[arg-type]
-    return found
