@@ -53,7 +53,9 @@ def load(up: Up) -> Load:
     return Load(lambda: socket.create_connection(address, 10), preface=HELLO)
 
 
-@pytest.mark.parametrize("count", [FEW, pytest.param(MANY, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "count", [FEW, pytest.param(MANY, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])]
+)
 def test_the_door_is_replaced_under_load(up: Up, count: int) -> None:
     serve_keyed(up)
     clients = load(up)

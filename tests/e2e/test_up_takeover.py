@@ -46,7 +46,9 @@ def serve_keyed(up: Up, extra: str = "") -> None:
     up.wait_ready()
 
 
-@pytest.mark.parametrize("count", [FEW, pytest.param(MANY, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "count", [FEW, pytest.param(MANY, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])]
+)
 def test_killing_the_supervisor_under_load_fails_nobody(up: Up, count: int) -> None:
     """Nobody: not those who connect, not those whose conversation goes on meanwhile."""
     serve_keyed(up)

@@ -55,7 +55,7 @@ def load(hosts: HostsDirectory, listening: socket.socket) -> Iterator[Load]:
         serving.close()
 
 
-COUNTS = [FEW, pytest.param(MANY, marks=pytest.mark.slow)]
+COUNTS = [FEW, pytest.param(MANY, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])]
 
 
 @pytest.mark.parametrize("count", COUNTS)

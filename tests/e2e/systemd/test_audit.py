@@ -9,7 +9,7 @@ from tests.support.systemd import Container
 
 from cloister.cli.main import main
 
-pytestmark = pytest.mark.systemd
+pytestmark = [pytest.mark.systemd, pytest.mark.timeout(900)]  # the first makes the file system
 
 HARDENING = {
     "bare": [],
