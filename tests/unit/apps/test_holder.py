@@ -41,6 +41,7 @@ STORE = """
     holder.amend("never there", "")
     holder.forget("c")
     holder.forget("never there")
+    holder._list()  # once it answers it has blocked its signals
 """
 LOSE = """
     holder.store("a", "one", [writing])
