@@ -27,11 +27,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from cloister import wire
+from cloister.confinement import confine
 from cloister.observe import exposition
-from cloister.observe.confinement import confine
 from cloister.observe.gateway_spec import GatewaySpec, ScrapedApp
-from cloister.observe.http_server import Handler, HttpServer, Request, Response, plain
 from cloister.observe.scrape import Budget, Failure, Scraped, ScrapeError, Target, scrape
+from cloister.sockets.http_server import Handler, HttpServer, Request, Response, plain
 
 OWN_TIMEOUT = 5.0
 """Seconds that the supervisor may take for its own metrics."""

@@ -1,20 +1,15 @@
 """The gateway as a program that the supervisor keeps alive, and its listening sockets."""
 
-import asyncio
-import contextlib
 import os
-import signal
-import socket
-import sys
 import time
-from asyncio.subprocess import Process
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from cloister import wire
+from cloister.apps.companion import Companion, start_companion
 from cloister.apps.endpoints import adopt_left, socket_record
 from cloister.apps.kept import Kept
-from cloister.apps.lines import LastLines, Line, PipeReader
+from cloister.apps.lines import Line
 from cloister.apps.logs import Level, LogEvent, Sink
 from cloister.apps.machine import State
 from cloister.apps.service import Service, ServicePlan
@@ -23,7 +18,6 @@ from cloister.model.isolation import HostIdentity
 from cloister.model.listener import Address, SocketOptions, UnixAddress
 from cloister.model.snapshot import Snapshot
 from cloister.observe.gateway_spec import GatewayListener, GatewaySpec, scraped_apps, token_hash
-from cloister.processes import memory_file
 from cloister.sockets.bind import BoundSocket, bind_listener
 
 MODULE = "cloister.observe.gateway"
@@ -31,8 +25,6 @@ KIND = "metrics"
 """What its sockets are called where they are kept."""
 IDENTITY = "metrics.gateway"
 """Its name among those who have ids; no application has a dot in its name."""
-_REQUEST_LIMIT = 1024
-"""Bytes of a line from the gateway, which is unprivileged and may be taken over."""
 _FRESH = 0.5
 """Seconds for which an answer of the supervisor's serves again."""
 
@@ -154,39 +146,17 @@ class MetricsGateway:
         while self._listening:
             self._listening.popitem()[1].bound.release()
 
-    async def _launch(self) -> "_GatewayProcess":
-        with contextlib.ExitStack() as stack:
-            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-            stack.callback(theirs.close)
-            ours_owned = stack.enter_context(contextlib.ExitStack())
-            ours_owned.callback(ours.close)
-            self._told = _matters(self._snapshot)
-            spec = memory_file("gateway", wire.encode(self._spec(theirs.fileno())))
-            stack.callback(os.close, spec)
-            reading, writing = os.pipe2(os.O_CLOEXEC)
-            stack.callback(os.close, writing)
-            last = LastLines()
-            output = PipeReader(reading, self._teller(last))
-            descriptors = [one.bound.socket.fileno() for one in self._listening.values()]
-            try:
-                process = await asyncio.create_subprocess_exec(
-                    sys.executable,
-                    # No code from the current folder or the environment.
-                    *("-P", "-E", "-m", MODULE, str(spec)),
-                    stdin=asyncio.subprocess.DEVNULL,
-                    stdout=writing,
-                    stderr=writing,
-                    pass_fds=(spec, theirs.fileno(), *descriptors),
-                    env={"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"},
-                    cwd="/",
-                    process_group=0,
-                )
-            except BaseException:
-                output.close()
-                raise
-            ours_owned.pop_all()
-            channel = await asyncio.open_unix_connection(sock=ours, limit=_REQUEST_LIMIT)
-            return _GatewayProcess(process, channel, self._metrics, output, last)
+    async def _launch(self) -> Companion:
+        self._told = _matters(self._snapshot)
+        descriptors = [one.bound.socket.fileno() for one in self._listening.values()]
+        answers = _Answers(self._metrics)
+        return await start_companion(
+            MODULE,
+            lambda channel: wire.encode(self._spec(channel)),
+            descriptors,
+            answers.hear,
+            self._tell,
+        )
 
     def _spec(self, channel: int) -> GatewaySpec:
         try:
@@ -210,92 +180,27 @@ class MetricsGateway:
             apps=scraped_apps(self._snapshot),
         )
 
-    def _teller(self, last: LastLines) -> Callable[[Line], None]:
-        def tell(line: Line) -> None:
-            last.add(line)
-            self._sink.emit(LogEvent("metrics", line.text, fields={"event": "output"}))
-
-        return tell
+    def _tell(self, line: Line) -> None:
+        self._sink.emit(LogEvent("metrics", line.text, fields={"event": "output"}))
 
 
-class _GatewayProcess:
-    """One running gateway."""
+class _Answers:
+    """What one gateway is answered. Of what it says one word counts, and no bytes beside."""
 
-    def __init__(
-        self,
-        process: Process,
-        channel: tuple[asyncio.StreamReader, asyncio.StreamWriter],
-        metrics: Metrics,
-        output: PipeReader,
-        last: LastLines,
-    ) -> None:
-        self._process = process
-        self._reader, self._writer = channel
+    def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._output = output
-        self._last = last
-        self._ready = asyncio.Event()
         self._newest = ("", 0.0)
-        self._serving = asyncio.ensure_future(self._serve())
 
-    @property
-    def pid(self) -> int:
-        """Of the gateway."""
-        return self._process.pid
-
-    async def wait_ready(self) -> None:
-        """Returns when it serves."""
-        await self._ready.wait()
-
-    def terminate(self) -> None:
-        """It has nothing to finish that its clients would miss."""
-        self._signal(signal.SIGTERM)
-
-    def kill(self) -> None:
-        """SIGKILL."""
-        self._signal(signal.SIGKILL)
-
-    def _signal(self, number: signal.Signals) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            self._process.send_signal(number)
-
-    async def wait(self) -> int:
-        """Its exit status."""
-        status = await self._process.wait()
-        self._serving.cancel()
-        self._writer.close()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(2.0):
-                await self._output.wait_end()
-        self._output.close()
-        return status
-
-    def last_output(self) -> tuple[str, ...]:
-        """Its newest lines."""
-        return self._last.all()
-
-    async def _serve(self) -> None:
-        """Answers on the channel. Of what comes there two words count, and no bytes beside."""
-        try:
-            while line := await self._reader.readline():
-                word = line.split(b" ")[0].strip()
-                if word == b"ready":
-                    self._ready.set()
-                elif word == b"metrics":
-                    await self._answer()
-                else:
-                    self.kill()
-        except (OSError, ValueError):
-            self.kill()
-
-    async def _answer(self) -> None:
+    async def hear(self, line: bytes) -> bytes:
+        """Cloister's own metrics: their length, and the text."""
+        if line != b"metrics":
+            raise ValueError("a word that is not known")
         text, since = self._newest
         if time.monotonic() - since > _FRESH:
             text = await self._metrics()
             self._newest = (text, time.monotonic())
         content = text.encode()
-        self._writer.write(b"%d\n" % len(content) + content)
-        await self._writer.drain()
+        return b"%d\n" % len(content) + content
 
 
 def _places(snapshot: Snapshot) -> list[_Place]:

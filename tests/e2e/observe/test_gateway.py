@@ -25,7 +25,7 @@ from tests.support.waiting import wait_until
 
 from cloister.generate.grafana import panels
 from cloister.observe.gateway import Gateway, OwnMetrics
-from cloister.observe.http_server import Request
+from cloister.sockets.http_server import Request
 
 ROOT = os.geteuid() == 0
 ASGI = """

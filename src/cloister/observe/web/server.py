@@ -18,9 +18,9 @@ from cloister.apps.status import DaemonStatus
 from cloister.model.errors import CloisterError
 from cloister.model.finding import Diagnosis
 from cloister.observe.host_names import HostNames, Place, look, places
-from cloister.observe.http_server import HttpServer, Request, Response, plain
 from cloister.observe.rates import HISTORY, Observation, View
 from cloister.observe.web.page import Page, policy, render
+from cloister.sockets.http_server import HttpServer, Request, Response, plain
 
 FRESH = 1.5
 """Seconds for which a look serves every request."""

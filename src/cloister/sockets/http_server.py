@@ -1,7 +1,7 @@
 """A small HTTP server: one request a connection, everything bounded.
 
-For processes that answer a few short GET requests and face whoever can connect. No request
-has a body here, and none is waited for; HTTP itself is h11's.
+For processes that answer a few short requests and face whoever can connect. A body is waited
+for only where a server takes one; HTTP itself is h11's.
 """
 
 import asyncio
@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import h11
 
+from cloister.sockets.peer import Peer, peer
+
 HEAD_TIMEOUT = 10.0
 """Seconds for a whole request."""
 WRITE_TIMEOUT = 30.0
@@ -19,7 +21,9 @@ WRITE_TIMEOUT = 30.0
 MAX_HEAD = 16 * 1024
 """Bytes of a request's line and headers."""
 MAX_CONNECTIONS = 128
-"""At once, of all listening sockets of a server; one more is closed at once."""
+"""At once, of all listening sockets of a server, unless it is told otherwise."""
+READING = frozenset({"GET", "HEAD"})
+"""The methods that only ask."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,9 @@ class Request:
     query: str
     headers: tuple[tuple[bytes, bytes], ...]
     """Names in lower case."""
+    body: bytes = b""
+    peer: Peer | None = None
+    """Who has connected, by a Unix socket."""
 
     def header(self, name: bytes) -> bytes:
         """The first of this name, or nothing."""
@@ -59,18 +66,42 @@ def plain(status: int, message: str) -> Response:
 class HttpServer:
     """Serves ``handle`` on listening sockets that stay the caller's until :meth:`close`."""
 
-    def __init__(self, handle: Handler, *, headers: tuple[tuple[str, str], ...] = ()) -> None:
-        """``headers`` are in every answer."""
+    def __init__(
+        self,
+        handle: Handler,
+        *,
+        headers: tuple[tuple[str, str], ...] = (),
+        methods: frozenset[str] = READING,
+        max_body: int = 0,
+        most: int = MAX_CONNECTIONS,
+        each: int = MAX_CONNECTIONS,
+    ) -> None:
+        """``headers`` are in every answer. A body may have ``max_body`` bytes. There are ``most``
+        connections at once, and ``each`` of one listening socket: one more is closed at once."""
         self._handle = handle
         self._headers = headers
+        self._methods = methods
+        self._max_body = max_body
+        self._each = each
+        self._most = most
         self._open = 0
         self._servers: list[asyncio.Server] = []
 
     async def listen(self, listening: socket.socket, handle: Handler | None = None) -> None:
         """Accept from a socket that listens; there may be a handler for it alone."""
 
+        here = 0
+
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await self._connection(reader, writer, handle or self._handle)
+            nonlocal here
+            if here >= self._each:
+                writer.transport.abort()
+                return
+            here += 1
+            try:
+                await self._connection(reader, writer, handle or self._handle)
+            finally:
+                here -= 1
 
         is_unix = listening.family == socket.AF_UNIX
         start = asyncio.start_unix_server if is_unix else asyncio.start_server
@@ -84,7 +115,7 @@ class HttpServer:
     async def _connection(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, handle: Handler
     ) -> None:
-        if self._open >= MAX_CONNECTIONS:
+        if self._open >= self._most:
             writer.transport.abort()
             return
         self._open += 1
@@ -102,16 +133,48 @@ class HttpServer:
         connection = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD)
         try:
             async with asyncio.timeout(HEAD_TIMEOUT):
-                request = await _read_request(connection, reader)
+                request = await self._request(connection, reader, writer)
         except h11.RemoteProtocolError as error:
             response = plain(error.error_status_hint, f"no request that is understood: {error}")
         else:
             if request is None:
                 return
-            answered = request.method in {"GET", "HEAD"}
-            response = await handle(request) if answered else plain(405, "only GET is answered")
+            if request.method not in self._methods:
+                names = " and ".join(sorted(self._methods - {"HEAD"}))
+                response = plain(405, f"only {names} is answered")
+            else:
+                response = await handle(request)
         async with asyncio.timeout(WRITE_TIMEOUT):
             await self._answer(connection, writer, response)
+
+    async def _request(
+        self,
+        connection: h11.Connection,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> Request | None:
+        """A whole request; ``None`` where the client closed before it."""
+        event = await _next_event(connection, reader)
+        if not isinstance(event, h11.Request):
+            return None
+        body = bytearray()
+        while self._max_body and isinstance(
+            piece := await _next_event(connection, reader), h11.Data
+        ):
+            body += piece.data
+            if len(body) > self._max_body:
+                message = f"a body has at most {self._max_body} bytes here"
+                raise h11.RemoteProtocolError(message, error_status_hint=413)
+        path, _, query = event.target.decode("ascii", "replace").partition("?")
+        connected = writer.get_extra_info("socket")
+        return Request(
+            method=event.method.decode("ascii"),
+            path=path,
+            query=query,
+            headers=tuple(event.headers),
+            body=bytes(body),
+            peer=peer(connected) if connected.family == socket.AF_UNIX else None,
+        )
 
     async def _answer(
         self, connection: h11.Connection, writer: asyncio.StreamWriter, response: Response
@@ -133,16 +196,11 @@ class HttpServer:
             writer.write_eof()
 
 
-async def _read_request(connection: h11.Connection, reader: asyncio.StreamReader) -> Request | None:
-    """The head of a request; ``None`` where the client closed before it."""
-    while True:
-        event = connection.next_event()
-        if isinstance(event, h11.Request):
-            path, _, query = event.target.decode("ascii", "replace").partition("?")
-            return Request(event.method.decode("ascii"), path, query, tuple(event.headers))
-        if event is not h11.NEED_DATA:
-            return None
+async def _next_event(connection: h11.Connection, reader: asyncio.StreamReader) -> object:
+    """The next event; ``None`` where the client closed before a request."""
+    while (event := connection.next_event()) is h11.NEED_DATA:
         received = await reader.read(MAX_HEAD)
-        if not received and connection.trailing_data[0] == b"":
+        if not received and connection.their_state is h11.IDLE and not connection.trailing_data[0]:
             return None
         connection.receive_data(received)
+    return event
