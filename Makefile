@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
 
-.PHONY: test-cgroup2 test-machine check-aarch64 bench-neighbours help install demo test test-slow test-systemd soak test-mac check format bench bench-hosts bench-spawn bench-unit bench-audit fuzz clean
+.PHONY: test-s3 test-cgroup2 test-machine check-aarch64 bench-neighbours help install demo test test-slow test-systemd soak test-mac check format bench bench-hosts bench-spawn bench-unit bench-audit fuzz clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ test-mac: install ## Run the door under SELinux and AppArmor, enforcing, in emul
 
 test-cgroup2: install ## Run the limits under control groups of version 2, in an emulated machine
 	@scripts/test-cgroup2
+
+test-s3: install ## Run the signer beside an S3 server that verifies signatures by itself
+	@scripts/test-s3
 
 test-machine: install ## Run what only other kernels can show (vsock, AppArmor, SELinux, quotas), emulated
 	@scripts/test-machine

@@ -37,6 +37,11 @@ REQUIRED = {
     "[[apps.example.limits.io-max]]": {"path": '"data"'},
     "[apps.example.python]": {"app": '"blog:app"'},
     "[apps.example.tls]": {"certificate": '"c.pem"', "key": '"k.pem"'},
+    "[signer.STORE]": {
+        "bucket": '"example-backups"',
+        "region": '"eu-central-1"',
+        "credentials": '"keys"',
+    },
 }
 """What a table needs beside the setting that is tested."""
 

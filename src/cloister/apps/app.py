@@ -134,9 +134,12 @@ class AppProgram:
         *,
         kept: Kept | None = None,
         egress: Egress | None = None,
+        signer_socket: str | None = None,
     ) -> None:
         """``kept`` is where processes are kept for a next supervisor; without it they end
-        with this one. ``egress`` serves the application's ways out, where it has any."""
+        with this one. ``egress`` serves the application's ways out, where it has any.
+        ``signer_socket`` is where it asks the signer, where it may."""
+        self._signer_socket = signer_socket
         self.egress = egress
         self._kept = kept
         self.left: list[LeftProcess] = []
@@ -194,6 +197,7 @@ class AppProgram:
                 stdin=Stdin.NULL if connection is None else Stdin.INHERIT,
                 groups=self._resources.application(self.app),
                 egress=None if ways is None else ways.theirs,
+                signer_socket=self._signer_socket,
             )
             stack.callback(plan.close)
             who = plan.spec.identity

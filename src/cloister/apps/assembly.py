@@ -67,6 +67,7 @@ class Assembly:
             egress=(
                 Egress(app, snapshot, self._door_identity, self._sink, kept) if app.egress else None
             ),
+            signer_socket=snapshot.paths.signer_app_socket(app.name) if app.sign else None,
         )
         return Version(app, endpoint, program, self._keeping(program))
 

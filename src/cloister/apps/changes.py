@@ -14,9 +14,10 @@ from cloister.model.app import App, SelfSignedTls
 from cloister.model.errors import CloisterError
 from cloister.model.listener import Address, Listener, SocketOptions, TcpAddress
 from cloister.model.route import SendProxy
+from cloister.model.signing import Grant
 from cloister.model.snapshot import Snapshot
 
-CHANGEABLE = frozenset({"source", "door", "listeners", "apps", "metrics"})
+CHANGEABLE = frozenset({"source", "door", "listeners", "apps", "metrics", "stores"})
 """The parts of a snapshot that a running supervisor can exchange."""
 
 
@@ -189,7 +190,9 @@ def same_in_cell(app: App) -> App:
     # The names are the door's business, unless a certificate is made for them; who asks for
     # metrics is the gateway's.
     hosts = app.hosts if isinstance(app.tls, SelfSignedTls) else ()
-    return replace(app, hosts=hosts, send_proxy=SendProxy.NONE, metrics=None)
+    # What is granted is the signer's; that there is a way to ask is in the cell.
+    sign = (Grant(""),) if app.sign else ()
+    return replace(app, hosts=hosts, send_proxy=SendProxy.NONE, metrics=None, sign=sign)
 
 
 def refuse_fixed(old: Snapshot, new: Snapshot) -> None:

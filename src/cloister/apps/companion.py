@@ -35,7 +35,9 @@ class Companion:
         self,
         process: Process,
         channel: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+        *,
         hear: Hear,
+        ready: Callable[[frozenset[str]], None],
         output: PipeReader,
         last: LastLines,
     ) -> None:
@@ -43,11 +45,10 @@ class Companion:
         self._process = process
         self._reader, self._writer = channel
         self._hear = hear
+        self._tell_ready = ready
         self._output = output
         self._last = last
         self._ready = asyncio.Event()
-        self.protections: tuple[str, ...] = ()
-        """What is in force around it, as it said when it was ready."""
         self._serving = asyncio.ensure_future(self._serve())
 
     @property
@@ -94,7 +95,7 @@ class Companion:
             while line := await self._reader.readline():
                 word, _, rest = line.strip().partition(b" ")
                 if word == b"ready":
-                    self.protections = tuple(rest.decode("ascii", "replace").split(","))
+                    self._tell_ready(frozenset(rest.decode("ascii", "replace").split(",")))
                     self._ready.set()
                     continue
                 answer = await self._hear(line.rstrip(b"\n"))
@@ -109,12 +110,15 @@ async def start_companion(
     module: str,
     spec: Callable[[int], bytes],
     descriptors: Sequence[int],
+    *,
     hear: Hear,
     tell: Callable[[Line], None],
+    ready: Callable[[frozenset[str]], None] = lambda _: None,
 ) -> Companion:
     """Starts ``python -m MODULE N``; on descriptor N it reads what ``spec`` makes of the number
     of its end of the channel. It inherits ``descriptors``, which stay the caller's, and nothing
-    else. ``tell`` gets its output. Raises :class:`OSError`, and what ``spec`` raises.
+    else. ``tell`` gets its output, ``ready`` what it says is in force around it. Raises
+    :class:`OSError`, and what ``spec`` raises.
     """
     with contextlib.ExitStack() as stack:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -150,4 +154,4 @@ async def start_companion(
             raise
         ours_owned.pop_all()
         channel = await asyncio.open_unix_connection(sock=ours, limit=LINE_LIMIT)
-        return Companion(process, channel, hear, output, last)
+        return Companion(process, channel, hear=hear, ready=ready, output=output, last=last)

@@ -23,7 +23,8 @@ def system_secrets(subject: Subject) -> tuple[str, float] | None:
     Question.READING,
     6,
     "they open other machines and accounts, and a backup's key deletes the backup",
-    app='credentials = { NAME = "/path" } for the one that it needs; the cell sees no other',
+    app='credentials = { NAME = "/path" } for the one that it needs; for an S3 store `sign`, '
+    "which hands over no key",
     unit="LoadCredential=NAME:/path, with InaccessiblePaths= for the others",
 )
 def keys(subject: Subject) -> tuple[str, float] | None:

@@ -41,6 +41,7 @@ from cloister.model.listener import TcpAddress
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 CREDENTIALS = "/run/credentials"
 NOTIFY_SOCKET = "/run/notify"
+SIGNER_SOCKET = "/run/signer.sock"
 TMP = "/tmp"  # noqa: S108 - the cell's own
 RUN = "/run"
 FIRST_DESCRIPTOR = "3"
@@ -102,6 +103,7 @@ def build_cell(
     stdin: Stdin = Stdin.NULL,
     groups: AppGroup | None = None,
     egress: socket.socket | None = None,
+    signer_socket: str | None = None,
 ) -> CellPlan:
     """The default cell of ``app``; DESIGN section 4 says what it keeps apart.
 
@@ -114,7 +116,8 @@ def build_cell(
     application reads. ``groups`` bound what it uses. ``listening`` stays the caller's and
     becomes descriptor 3 inside. ``egress``, the caller's too, is the sending end of a
     ``SOCK_SEQPACKET`` pair for the listening sockets of the application's ways out; without
-    it there are none.
+    it there are none. ``signer_socket`` is the host path of the socket at which the application
+    asks the signer, seen in the cell as ``$SIGNER_SOCKET``.
 
     Opens the credentials and looks at the host's folders. Raises :class:`CloisterError`
     when something that the application names cannot be used.
@@ -132,6 +135,7 @@ def build_cell(
             hostname,
             secrets=secrets,
             notify_socket=notify_socket,
+            signer_socket=signer_socket,
             folder=app.directory if working_directory is None else None,
         )
         listeners = [] if listening is None else [listening.fileno()]
@@ -148,6 +152,7 @@ def build_cell(
                 chosen=(*app.environment, *environment),
                 credentials=bool(secrets),
                 notify_socket=NOTIFY_SOCKET if notify_socket and seen else notify_socket,
+                signer_socket=SIGNER_SOCKET if signer_socket and seen else signer_socket,
             ),
             working_directory=working_directory or os.path.normpath(app.directory or "/"),
             hostname=hostname,
@@ -218,6 +223,7 @@ def _filesystem(
     *,
     secrets: Sequence[File],
     notify_socket: str | None,
+    signer_socket: str | None,
     folder: str | None,
 ) -> Filesystem:
     """What the cell sees; ``folder`` is the application's own, seen in any case."""
@@ -249,9 +255,12 @@ def _filesystem(
         )
         for bind in app.binds
     ]
-    if notify_socket is not None:
-        # Connecting to a socket writes nothing to its file system: read-only will do.
-        binds.append(Bind(notify_socket, NOTIFY_SOCKET, False, False, False, None))
+    # Connecting to a socket writes nothing to its file system: read-only will do.
+    binds += [
+        Bind(source, place, False, False, False, None)
+        for source, place in ((notify_socket, NOTIFY_SOCKET), (signer_socket, SIGNER_SOCKET))
+        if source is not None
+    ]
     binds = view.arrange(binds)
     temporary = [
         Temporary(one.path, one.size, one.mode, one.executable) for one in isolation.temporary
@@ -269,7 +278,7 @@ def _filesystem(
         root = RootFolder(rootfs.path, rootfs.writable, mapped)
         sockets = [one.socket for one in app.egress if one.socket is not None]
         runs = any(PurePosixPath(path).is_relative_to(RUN) for path in sockets)
-        if (secrets or notify_socket or runs) and RUN not in own_places:
+        if (secrets or notify_socket or signer_socket or runs) and RUN not in own_places:
             # A place of the cell's own for what is put there.
             temporary.append(Temporary(RUN, RUN_SIZE, 0o755, executable=False))
     if rootfs is not None or view.covered(view.HOSTS, binds):
@@ -345,6 +354,7 @@ def _environment(
     chosen: Sequence[tuple[str, str]],
     credentials: bool,
     notify_socket: str | None,
+    signer_socket: str | None,
 ) -> tuple[Variable, ...]:
     """Sorted by name. What Cloister itself promises cannot be overridden."""
     variables = {"LANG": "C.UTF-8", "PATH": PATH, **_user_variables(app, who)}
@@ -363,6 +373,8 @@ def _environment(
         variables["CREDENTIALS_DIRECTORY"] = CREDENTIALS
     if notify_socket is not None:
         variables["NOTIFY_SOCKET"] = notify_socket
+    if signer_socket is not None:
+        variables["SIGNER_SOCKET"] = signer_socket
     return tuple(Variable(name, value) for name, value in sorted(variables.items()))
 
 

@@ -65,6 +65,7 @@ VERBS = {
     "web": "Show what runs in a browser.",
     "door": "Replace the running door without losing a connection.",
     "run": "Run one command in a default cell, in the foreground.",
+    "sign": "Have one upload to an S3 store signed, without having its keys.",
     "explain": "Print how an application's cell is made, step by step.",
     "audit": "Show what processes could do, read and use up if taken over.",
     "hosts": "Add, list and check the names of a hosts directory.",

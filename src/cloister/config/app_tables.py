@@ -13,6 +13,7 @@ from cloister.config.lifecycle import LogTable, ProcessesChoice, RestartChoice
 from cloister.config.limits import AppLimitsTable
 from cloister.config.listener_tables import SendProxyWord
 from cloister.config.metrics import AppMetricsChoice
+from cloister.config.signing import GrantTable
 from cloister.model.app import App
 
 MAX_THREADS = 10_000
@@ -325,6 +326,13 @@ class AppTable(Table):
         example='"/metrics"',
         default=None,
         default_text="none",
+    )
+    sign: Annotated[dict[forms.StoreName, GrantTable], Form("table of tables")] = setting(
+        "What the signer signs for the application: a table for each store of `[signer]`. It asks "
+        "at `$SIGNER_SOCKET`, and has no key (docs/signer.md).",
+        example='{ backups = { put = "blog/{date}/*.tar.gz", largest = "2G" } }',
+        default={},
+        default_text="nothing",
     )
     isolation: IsolationTable = setting(
         "What keeps the application and the machine apart.",

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
-from cloister.config import disk_checks, egress, isolation_checks, lifecycle_checks
+from cloister.config import disk_checks, egress, isolation_checks, lifecycle_checks, signing
 from cloister.config.checks_metrics import check_metrics
 from cloister.config.lines import KeyPath
 from cloister.config.problems import Code
@@ -30,7 +30,7 @@ _CELL_EXACT = frozenset(
 )
 """What every cell has of its own: programs and libraries, the few files of /etc, /tmp."""
 _WILDCARDS = frozenset({"0.0.0.0", "::"})
-_CELL_BELOW = (*_KERNEL, "/run/credentials", "/run/notify")
+_CELL_BELOW = (*_KERNEL, "/run/credentials", "/run/notify", "/run/signer.sock")
 
 
 def check(snapshot: Snapshot, checked: Checked, report: Report, *, home: str | None) -> None:
@@ -46,6 +46,7 @@ def check(snapshot: Snapshot, checked: Checked, report: Report, *, home: str | N
     _ids(snapshot, report)
     check_metrics(snapshot, checked, report)
     disk_checks.check(snapshot, report)
+    signing.check(snapshot, checked, report)
     for app in snapshot.apps:
         lifecycle_checks.check(app, checked.file.apps[app.name], report)
         if app.isolation.rootfs is None:

@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 MOST = 32
 """Each process of the application has a listening socket for each of them, which its supervisor
 keeps."""
-_TAKEN = ("/dev", "/proc", "/sys", "/run/credentials", "/run/notify", "/tmp/cloister.socket")  # noqa: S108
+_TAKEN = (
+    *("/dev", "/proc", "/sys", "/run/credentials", "/run/notify", "/run/signer.sock"),
+    "/tmp/cloister.socket",  # noqa: S108
+)
 """What the cell has of Cloister's."""
 _LOCAL = frozenset({"localhost", "ip6-localhost", "ip6-loopback"})
 

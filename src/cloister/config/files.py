@@ -13,6 +13,7 @@ from cloister.config.surroundings import Report
 from cloister.model.app import App, CommandProgram, FileTls, PythonProgram
 from cloister.model.isolation import Bind, IdRange
 from cloister.model.route import ServerNameRoute
+from cloister.model.secret_file import exposure
 from cloister.model.snapshot import Snapshot
 
 CREDENTIAL_MAX = 1024 * 1024
@@ -32,6 +33,8 @@ def check(snapshot: Snapshot, report: Report, *, uid: int, home: str | None) -> 
             is_folder(listener.route.hosts_directory, path, report)
     if snapshot.metrics.token is not None:
         _secret(snapshot.metrics.token, ("metrics", "token"), report, "make another one")
+    for store in snapshot.stores:
+        _keys(store.credentials, ("signer", store.name, "credentials"), report, uid)
     for app in snapshot.apps:
         _app(app, report, home)
         if uid == 0:
@@ -112,6 +115,20 @@ def _secret(path: str, where: KeyPath, report: Report, remedy: str) -> None:
             where,
             why=f"its mode is {stat.S_IMODE(status.st_mode):04o}",
             hint=f"chmod o= {path}; if others may have read it, {remedy}",
+        )
+
+
+def _keys(path: str, where: KeyPath, report: Report, uid: int) -> None:
+    """A file that nobody else may have anything to do with."""
+    status = _file(path, where, report)
+    why = None if status is None else exposure(status.st_uid, status.st_mode, uid)
+    if why is not None:
+        report.add(
+            Code.EXPOSED_KEY,
+            f"{path} is no place for keys",
+            where,
+            why=f"{why}; it has to be root's or the supervisor's, with mode 0600",
+            hint=f"chmod 0600 {path}; if others may have read it, make new keys",
         )
 
 

@@ -123,7 +123,8 @@ def _canonical_pattern(text: str) -> str:
         ) from None
 
 
-def _one_or_more(value: object) -> object:
+def one_or_more(value: object) -> object:
+    """A text stands for the list of it alone."""
     return [value] if isinstance(value, str) else value
 
 
@@ -155,7 +156,7 @@ AddressText = Annotated[tuple[Address, ...], Form("address"), text(values.parse_
 Addresses = Annotated[
     list[AddressText],
     Form("address, or list of addresses"),
-    BeforeValidator(_one_or_more),
+    BeforeValidator(one_or_more),
     AfterValidator(_not_empty),
 ]
 ProxyPeer = Annotated[str, Form("network or user"), text(values.parse_proxy_peer)]
@@ -174,6 +175,7 @@ UnprivilegedUser = Annotated[
 AppUser = Annotated[str, Form("user's name or number"), text(names.parse_app_user)]
 AppGroup = Annotated[str, Form("group's name or number"), text(names.parse_app_user)]
 AppName = Annotated[str, Form("name"), text(names.parse_app_name)]
+StoreName = Annotated[str, Form("name"), text(names.parse_store_name)]
 ListenerName = Annotated[str, Form("name"), text(names.parse_listener_name)]
 HostPattern = Annotated[str, Form("hostname or pattern"), text(_canonical_pattern)]
 Hosts = Annotated[

@@ -15,6 +15,7 @@ NAME_MAX = 255
 """Bytes of one component of a path (limits.h)."""
 RESERVED_VARIABLES = frozenset(
     {"LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "CREDENTIALS_DIRECTORY"}
+    | {"SIGNER_SOCKET"}
 )
 """Set by Cloister itself (sd_listen_fds(3), sd_notify(3), systemd.exec(5))."""
 
@@ -46,6 +47,18 @@ def parse_listener_name(text: str) -> str:
             f'"{text}" cannot name a listener',
             hint="take letters, digits, dots, hyphens and underscores, at most 63, "
             'for example "https"',
+        )
+    return text
+
+
+def parse_store_name(text: str) -> str:
+    """As a listener's: it stands in requests and in logs."""
+    if _LISTENER.fullmatch(text) is None:
+        raise refusal(
+            Code.BAD_NAME,
+            f'"{text}" cannot name a store',
+            hint="take letters, digits, dots, hyphens and underscores, at most 63, "
+            'for example "backups"',
         )
     return text
 

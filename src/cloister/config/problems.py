@@ -42,6 +42,8 @@ class Code(StrEnum):
     BAD_COMMAND = "bad-command"
     BAD_ENVIRONMENT = "bad-environment"
     BAD_ID_MAP = "bad-id-map"
+    BAD_URL = "bad-url"
+    BAD_OBJECT_KEY = "bad-object-key"
     # Settings that do not go together.
     CONFLICTING_KEYS = "conflicting-keys"
     UNUSED_SETTING = "unused-setting"
@@ -51,6 +53,7 @@ class Code(StrEnum):
     UNGUARDED_METRICS = "unguarded-metrics"
     NO_LISTENERS = "no-listeners"
     UNKNOWN_APPLICATION = "unknown-application"
+    UNKNOWN_STORE = "unknown-store"
     UNREACHABLE_APP = "unreachable-app"
     TOO_FEW_IDS = "too-few-ids"
     BROAD_DIRECTORY = "broad-directory"

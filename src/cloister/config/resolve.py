@@ -6,7 +6,7 @@ taken as text; ``..`` removes the part before it even where that is a symbolic l
 
 from pathlib import PurePosixPath
 
-from cloister.config import egress, fences, isolation, lifecycle, limits, places
+from cloister.config import egress, fences, isolation, lifecycle, limits, places, signing
 from cloister.config.app_tables import AppTable, BindTable, PythonTable, TlsFiles
 from cloister.config.lines import KeyPath
 from cloister.config.metrics import AppMetricsTable, MetricsTable
@@ -72,6 +72,7 @@ def resolve(
         apps=resolver.apps(file),
         metrics=resolver.metrics(file.metrics),
         control=places.control(file.cloister.control),
+        stores=signing.stores(file.signer, resolver.absolute),
     )
 
 
@@ -80,9 +81,10 @@ class _Resolver:
         self._checked = checked
         self._surroundings = surroundings
         self._report = report
-        self.listeners = ListenerResolver(checked, self._absolute, report)
+        self.listeners = ListenerResolver(checked, self.absolute, report)
 
-    def _absolute(self, path: str) -> str:
+    def absolute(self, path: str) -> str:
+        """A path of the host, which may begin in the configuration's folder."""
         return places.absolute(self._surroundings.folder, path)
 
     def apps(self, file: File) -> tuple[App, ...]:
@@ -140,7 +142,7 @@ class _Resolver:
         # A program of the system needs no folder, and what no cell sees nobody reads there.
         program = table.command[0] if table.command else "."
         relative = "/" in program and not program.startswith("/")
-        return self._absolute(".") if table.python is not None or relative else None
+        return self.absolute(".") if table.python is not None or relative else None
 
     def _app(self, name: str, table: AppTable, directory: str | None, program: Program) -> App:
         default = Readiness.NOTIFY if isinstance(program, PythonProgram) else Readiness.ACCEPT
@@ -154,7 +156,7 @@ class _Resolver:
             endpoint=Endpoint(table.endpoint),
             environment=tuple(table.environment.items()),
             credentials=tuple(
-                Credential(credential, self._absolute(source))
+                Credential(credential, self.absolute(source))
                 for credential, source in table.credentials.items()
             ),
             binds=tuple(self._bind(bind) for bind in table.binds),
@@ -170,11 +172,12 @@ class _Resolver:
             group=table.group,
             groups=tuple(table.groups),
             egress=egress.resolve(table.egress, self.listeners.target),
-            limits=limits.resolve(table.limits, self._absolute),
+            limits=limits.resolve(table.limits, self.absolute),
             tmp_size=table.tmp_size,
             fences=fences.resolve(("apps", name, "fences"), table.fences, self._report),
             metrics=self._app_metrics(table),
-            isolation=isolation.resolve(name, table.isolation, self._absolute),
+            sign=signing.grants(table.sign),
+            isolation=isolation.resolve(name, table.isolation, self.absolute),
         )
 
     def _processes(self, table: AppTable) -> Processes:
@@ -269,7 +272,7 @@ class _Resolver:
 
     def _tls(self, table: AppTable) -> Tls | None:
         if isinstance(table.tls, TlsFiles):
-            return FileTls(self._absolute(table.tls.certificate), self._absolute(table.tls.key))
+            return FileTls(self.absolute(table.tls.certificate), self.absolute(table.tls.key))
         return None if table.tls is None else SelfSignedTls()
 
     def metrics(self, table: MetricsTable | None) -> MetricsOptions:
@@ -278,7 +281,7 @@ class _Resolver:
         return MetricsOptions(
             listen=self.listeners.addresses(table.listen),
             socket=SocketOptions(group=table.group, mode=table.mode),
-            token=None if table.token is None else self._absolute(table.token),
+            token=None if table.token is None else self.absolute(table.token),
         )
 
     def _app_metrics(self, table: AppTable) -> AppMetrics | None:
@@ -297,7 +300,7 @@ class _Resolver:
         )
 
     def _bind(self, table: BindTable) -> Bind:
-        source = self._absolute(table.source)
+        source = self.absolute(table.source)
         destination = (
             source
             if table.destination is None

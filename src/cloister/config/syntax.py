@@ -5,11 +5,14 @@ machine or at two settings together: that is ``resolve`` and ``files``. The desc
 what docs/configuration.md says; ``reference`` renders it.
 """
 
+from typing import Annotated
+
 from cloister.config import forms
 from cloister.config.app_tables import AppTable
-from cloister.config.forms import Table, setting
+from cloister.config.forms import Form, Table, setting
 from cloister.config.listener_tables import ListenerTable
 from cloister.config.metrics import MetricsTable
+from cloister.config.signing import SignerTable
 from cloister.config.supervisor_tables import CloisterTable, DoorTable
 
 
@@ -24,6 +27,13 @@ class File(Table):
         "The gateway for Prometheus.",
         example='{ listen = "127.0.0.1:9464" }',
         default=None,
+        default_text="none",
+    )
+    signer: Annotated[dict[forms.StoreName, SignerTable], Form("table of tables")] = setting(
+        "The stores of which the signer has the keys.",
+        example='{ backups = { bucket = "example-backups", region = "eu-central-1", '
+        'credentials = "/etc/cloister/s3-credentials" } }',
+        default={},
         default_text="none",
     )
     listeners: dict[forms.ListenerName, ListenerTable] = setting(

@@ -44,7 +44,7 @@ from cloister.control.messages import ConfigurationChange, ConfigurationText
 from cloister.control.unit_status import unit_status
 from cloister.model.configuration import Accepted, Dialect
 from cloister.model.errors import CloisterError, ConfigError
-from cloister.observe import exposition, metrics
+from cloister.observe import exposition
 
 Handler = Callable[[Request], Awaitable[JSONResponse]]
 
@@ -57,8 +57,13 @@ _CODES: dict[type[CloisterError], int] = {
 }
 
 
-def application(supervisor: Supervisor, configuration: RunningConfiguration) -> Starlette:
-    """The ASGI application that answers for ``supervisor``, on the supervisor's own loop."""
+def application(
+    supervisor: Supervisor,
+    configuration: RunningConfiguration,
+    own_metrics: Callable[[], Awaitable[str]],
+) -> Starlette:
+    """The ASGI application that answers for ``supervisor``, on the supervisor's own loop.
+    ``own_metrics`` is what it answers for Prometheus."""
 
     tree = ConfigurationApi(supervisor, configuration)
 
@@ -83,7 +88,7 @@ def application(supervisor: Supervisor, configuration: RunningConfiguration) -> 
         return JSONResponse(await supervisor.brief())
 
     async def as_metrics(_request: Request) -> PlainTextResponse:
-        text = metrics.text(await supervisor.status())
+        text = await own_metrics()
         return PlainTextResponse(text, media_type=exposition.CONTENT_TYPE)
 
     async def apps(_request: Request) -> JSONResponse:

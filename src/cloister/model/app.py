@@ -10,6 +10,7 @@ from cloister.model.lifecycle import HttpProbe, LogOptions, Processes, RestartPo
 from cloister.model.limits import NO_LIMITS, Limits
 from cloister.model.metrics import AppMetrics
 from cloister.model.route import SendProxy
+from cloister.model.signing import Grant
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,4 +161,6 @@ class App:
     fences: Fences = field(default_factory=Fences)
     metrics: AppMetrics | None = None
     """How it is asked for its metrics, where it has any."""
+    sign: tuple[Grant, ...] = ()
+    """What the signer signs for it; one for each store."""
     isolation: Isolation = field(default_factory=Isolation)

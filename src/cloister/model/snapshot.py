@@ -7,6 +7,7 @@ from cloister.model.app import App
 from cloister.model.isolation import IdRange
 from cloister.model.listener import Listener
 from cloister.model.metrics import MetricsOptions
+from cloister.model.signing import Store
 
 DEFAULT_IDS = IdRange(500_000, 565_535)
 SYSTEM_FILE = "/etc/cloister/cloister.toml"
@@ -60,6 +61,19 @@ class Paths:
     def app_socket(self, name: str) -> str:
         """Where an application's listening socket is made."""
         return f"{self.runtime}/apps/{name}/socket"
+
+    def signer_app_socket(self, name: str) -> str:
+        """Where an application asks the signer; seen in its cell under another name."""
+        return f"{self.runtime}/signer/app-{name}.sock"
+
+    def signer_user_socket(self, uid: int) -> str:
+        """Where a user of the machine asks the signer."""
+        return f"{self.runtime}/signer/user-{uid}.sock"
+
+    @property
+    def signer(self) -> str:
+        """The folder in which the signer remembers what it has signed."""
+        return f"{self.state}/signer"
 
     def app_log(self, name: str) -> str:
         """Where an application's output is kept, where it is kept in files."""
@@ -121,3 +135,5 @@ class Snapshot:
     apps: tuple[App, ...]
     metrics: MetricsOptions = field(default_factory=MetricsOptions)
     control: ControlOptions = field(default_factory=ControlOptions)
+    stores: tuple[Store, ...] = ()
+    """Of which the signer has the keys."""

@@ -154,8 +154,8 @@ class MetricsGateway:
             MODULE,
             lambda channel: wire.encode(self._spec(channel)),
             descriptors,
-            answers.hear,
-            self._tell,
+            hear=answers.hear,
+            tell=self._tell,
         )
 
     def _spec(self, channel: int) -> GatewaySpec:

@@ -5,7 +5,7 @@ The values of labels are names and paths of the configuration, addresses that it
 words of Cloister's own: nothing that a client or an application could make more of.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from cloister.apps.machine import State
 from cloister.apps.status import (
@@ -35,9 +35,13 @@ _OUTCOMES = dict.fromkeys((outcome.value for outcome in Outcome), 0)
 Numbers = list[tuple[Labels, float]]
 
 
-def text(status: DaemonStatus) -> str:
-    """Everything that ``status`` says, in the text format."""
-    return render(families(status))
+Answered = Mapping[tuple[str, str, str], int]
+"""How often the signer gave each asker, by kind and name, each outcome."""
+
+
+def text(status: DaemonStatus, answered: Answered | None = None) -> str:
+    """Everything that ``status`` says, and what the signer has answered, in the text format."""
+    return render((*families(status), *_signer(answered or {})))
 
 
 def families(status: DaemonStatus) -> Iterator[Family]:
@@ -46,6 +50,18 @@ def families(status: DaemonStatus) -> Iterator[Family]:
     yield from _door(status.door)
     yield from _listeners(status.listeners)
     yield from _apps(status.apps)
+
+
+def _signer(answered: Answered) -> Iterator[Family]:
+    found = [
+        (((kind, name), ("outcome", outcome)), count)
+        for (kind, name, outcome), count in answered.items()
+    ]
+    yield counter(
+        "cloister_signer_answers_total",
+        "What the signer has answered to each application or user: signed, or why not.",
+        found,
+    )
 
 
 def _supervisor(status: DaemonStatus) -> Iterator[Family]:

@@ -7,8 +7,10 @@ for only where a server takes one; HTTP itself is h11's.
 import asyncio
 import contextlib
 import socket
+import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any
 
 import h11
 
@@ -85,6 +87,8 @@ class HttpServer:
         self._each = each
         self._most = most
         self._open = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._servers: list[asyncio.Server] = []
 
     async def listen(self, listening: socket.socket, handle: Handler | None = None) -> None:
@@ -103,14 +107,25 @@ class HttpServer:
             finally:
                 here -= 1
 
-        is_unix = listening.family == socket.AF_UNIX
-        start = asyncio.start_unix_server if is_unix else asyncio.start_server
-        self._servers.append(await start(serve, sock=listening, limit=MAX_HEAD))
+        start: Any = asyncio.start_server
+        options: dict[str, Any] = {}
+        if listening.family == socket.AF_UNIX:
+            start = asyncio.start_unix_server
+            if sys.version_info >= (3, 13):
+                options["cleanup_socket"] = False  # its path is not this server's
+        self._servers.append(await start(serve, sock=listening, limit=MAX_HEAD, **options))
 
     def close(self) -> None:
         """Accept no more, and close the sockets."""
         for server in self._servers:
             server.close()
+
+    async def finish(self, patience: float) -> None:
+        """Close, and return when who is connected has an answer, or after so many seconds."""
+        self.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                await self._idle.wait()
 
     async def _connection(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, handle: Handler
@@ -119,12 +134,15 @@ class HttpServer:
             writer.transport.abort()
             return
         self._open += 1
+        self._idle.clear()
         try:
             await self._exchange(reader, writer, handle)
         except (OSError, TimeoutError, h11.LocalProtocolError):
             writer.transport.abort()
         finally:
             self._open -= 1
+            if self._open == 0:
+                self._idle.set()
             writer.close()
 
     async def _exchange(

@@ -9,6 +9,7 @@ from cloister.apps.service_manager import ServiceManager
 from cloister.apps.supervisor import Supervisor
 from cloister.model.errors import CloisterError, ConfigError
 from cloister.wiring.announcement import say
+from cloister.wiring.companions import Companions
 
 
 class Care:
@@ -19,11 +20,13 @@ class Care:
         self,
         supervisor: Supervisor,
         configuration: RunningConfiguration,
+        companions: Companions,
         manager: ServiceManager,
         sink: Sink,
     ) -> None:
         self.supervisor = supervisor
         self._configuration = configuration
+        self._companions = companions
         self._manager = manager
         self._sink = sink
         self._watch: asyncio.Task[None] | None = None
@@ -50,8 +53,8 @@ class Care:
 
     def reload(self) -> None:
         """Take what is on the disk by now: the configuration file, where somebody has edited
-        it, and the door's program. While that is under way the file may have been read
-        already: then it is done once more, for all requests of meanwhile."""
+        it, the keys of stores, and the door's program. While that is under way the file may
+        have been read already: then it is done once more, for all requests of meanwhile."""
         self._wanted = True
         if self._reloading is None or self._reloading.done():
             self._reloading = asyncio.create_task(self._reload_as_wanted())
@@ -64,6 +67,7 @@ class Care:
     async def _reload(self) -> None:
         self._manager.reloading()
         status = "serving"
+        self._companions.refresh()
         try:
             await self._reread()
             await self.supervisor.replace_door()

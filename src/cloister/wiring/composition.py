@@ -5,7 +5,6 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable
-from functools import partial
 
 from cloister.apps.certificates import Certificates, self_signed_hosts
 from cloister.apps.configuration import RunningConfiguration
@@ -17,26 +16,23 @@ from cloister.apps.runtime import RuntimeDirectory
 from cloister.apps.service_manager import ServiceManager
 from cloister.apps.supervisor import Supervisor
 from cloister.cells.cgroups.groups import ControlGroups, control_groups
-from cloister.cells.identity import IdentityStore
 from cloister.cells.quotas.bounds import DiskBounds
 from cloister.cells.quotas.projects import ProjectStore
 from cloister.config.accepted import AcceptedStore
 from cloister.control.api import application
 from cloister.control.server import ControlServer
 from cloister.model.configuration import Start
-from cloister.model.isolation import HostIdentity
 from cloister.model.snapshot import Paths, Snapshot
-from cloister.observe import metrics
-from cloister.observe.gateway_program import IDENTITY as GATEWAY_IDENTITY
-from cloister.observe.gateway_program import MetricsGateway
+from cloister.observe.gateway_program import Metrics
 from cloister.sockets.passed import PassedSockets
 from cloister.sockets.plan import plan_control
 from cloister.wiring.announcement import announce, say
 from cloister.wiring.care import Care
+from cloister.wiring.companions import Companions
 from cloister.wiring.identities import Identities, closed_to
 from cloister.wiring.premises import Premises
 from cloister.wiring.shelf import Shelf
-from cloister.wiring.stop import signals
+from cloister.wiring.stop import Stop, signals
 
 
 async def run(start: Start, sink: Sink) -> None:
@@ -89,22 +85,24 @@ async def run(start: Start, sink: Sink) -> None:
             kept=kept,
             disks=DiskBounds(ProjectStore(snapshot.paths.projects, snapshot.ids)),
         )
-        gateway = await premises.bind(partial(_gateway, snapshot, door, supervisor, sink, kept))
-        stack.callback(premises.give_up, gateway)
+        companions = Companions(
+            snapshot, supervisor, sink, kept, identify_app=identities.identify, door=door
+        )
+        stack.callback(premises.give_up, companions)
+        await companions.bind(premises.bind)
         configuration = RunningConfiguration(
-            start.accepted, store, supervisor, _after_change(shelf, gateway, supervisor)
+            start.accepted, store, supervisor, _after_change(shelf, companions, supervisor)
         )
         stack.push_async_callback(configuration.close)
         stop.on_second = supervisor.force
-        control = _control(snapshot, supervisor, configuration, sink)
-        gateway.start()
+        control = _control(snapshot, supervisor, configuration, companions.metrics, sink)
+        companions.start()
         premises.begin()
         try:
-            care = Care(supervisor, configuration, manager, sink)
-            stop.follow_hangups(care.reload)
-            await _live(snapshot, endpoints, sink, stop.requested, care)
+            care = Care(supervisor, configuration, companions, manager, sink)
+            await _live(snapshot, endpoints, sink, stop, care)
         finally:
-            await gateway.stop()
+            await companions.stop()
             await control.close()
 
 
@@ -143,49 +141,39 @@ async def _certificates(snapshot: Snapshot, sink: Sink) -> Certificates:
 
 
 def _control(
-    snapshot: Snapshot, supervisor: Supervisor, configuration: RunningConfiguration, sink: Sink
+    snapshot: Snapshot,
+    supervisor: Supervisor,
+    configuration: RunningConfiguration,
+    metrics: Metrics,
+    sink: Sink,
 ) -> ControlServer:
     """The control API, which answers from now on."""
-    api = application(supervisor, configuration)
+    api = application(supervisor, configuration, metrics)
     control = ControlServer(plan_control(snapshot.paths, snapshot.control), api, sink)
     control.start()
     return control
 
 
-def _gateway(
-    snapshot: Snapshot, door: HostIdentity, supervisor: Supervisor, sink: Sink, kept: Kept
-) -> MetricsGateway:
-    """With an id of its own, where there are ids to give."""
-
-    def identify() -> HostIdentity | None:
-        if os.geteuid() != 0:
-            return None
-        return IdentityStore(snapshot.paths.identities, snapshot.ids).acquire(GATEWAY_IDENTITY)
-
-    async def own_metrics() -> str:
-        return metrics.text(await supervisor.status())
-
-    return MetricsGateway(snapshot, identify, door, own_metrics, sink, kept=kept)
-
-
 def _after_change(
-    shelf: Shelf, gateway: MetricsGateway, supervisor: Supervisor
+    shelf: Shelf, companions: Companions, supervisor: Supervisor
 ) -> Callable[[], None]:
     """What follows another configuration."""
 
     def follow() -> None:
+        # First: what is started for the change finds its socket at the signer.
+        companions.adopt(supervisor.snapshot)
         shelf.fill()
-        gateway.adopt(supervisor.snapshot)
 
     return follow
 
 
 async def _live(
-    snapshot: Snapshot, endpoints: Endpoints, sink: Sink, stop: asyncio.Event, care: Care
+    snapshot: Snapshot, endpoints: Endpoints, sink: Sink, stop: Stop, care: Care
 ) -> None:
+    stop.follow_hangups(care.reload)
     supervisor = care.supervisor
     starting = asyncio.create_task(supervisor.start())
-    stopping = asyncio.create_task(stop.wait())
+    stopping = asyncio.create_task(stop.requested.wait())
     try:
         await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
         if starting.done():

@@ -16,9 +16,8 @@ from cloister.model.app import App
 from cloister.model.errors import CloisterError
 from cloister.model.isolation import HostIdentity
 from cloister.model.snapshot import Snapshot
-from cloister.observe.gateway_program import KIND as GATEWAY_SOCKETS
-from cloister.observe.gateway_program import MetricsGateway
 from cloister.sockets.passed import PassedSockets
+from cloister.wiring.companions import SOCKETS, Companions
 
 _DYING = 15.0
 """Seconds that processes have to end whose supervisor was killed, where nothing keeps them."""
@@ -75,7 +74,7 @@ class Premises:
 
     def begin(self) -> None:
         """Everything is there: from now on it ends with a stop."""
-        for left in self._kept.take_sockets(GATEWAY_SOCKETS):
+        for left in self._kept.take_sockets(*SOCKETS):
             left.remove()
         self._store.begin()
         self._begun = True
@@ -85,12 +84,12 @@ class Premises:
         """Whether it goes to the next one."""
         return self._inherited and not self._begun
 
-    def give_up(self, gateway: MetricsGateway) -> None:
-        """The same of the gateway's sockets, which are the gateway's."""
+    def give_up(self, companions: Companions) -> None:
+        """The same of the sockets of the gateway and of the signer, which are theirs."""
         if self._leaves:
-            gateway.release()
+            companions.release()
         else:
-            gateway.close()
+            companions.close()
 
     async def leave(self) -> None:
         """Give back, or leave, everything."""

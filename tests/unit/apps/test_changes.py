@@ -24,6 +24,7 @@ from cloister.model.errors import CloisterError
 from cloister.model.isolation import IdRange
 from cloister.model.listener import Listener, SocketOptions, TcpAddress, UnixAddress
 from cloister.model.route import SendProxy, ServerNameRoute
+from cloister.model.signing import Grant, Store
 from cloister.model.snapshot import DEFAULT_IDS, DoorOptions, Paths, Snapshot
 
 BLOG = App("blog", CommandProgram(("/bin/blog",)), None, hosts=("blog.example",))
@@ -64,12 +65,22 @@ def test_sockets_first_then_the_door_then_the_ends() -> None:
         (SHOP, replace(SHOP, hosts=("shop.example",)), ReplaceApp),
         (BLOG, replace(BLOG, environment=(("A", "b"),)), ReplaceApp),
         (BLOG, replace(BLOG, stop_timeout=1.0), ReplaceApp),
+        # That it may ask the signer is in its cell; what is granted is the signer's.
+        (BLOG, replace(BLOG, sign=(Grant("a"),)), ReplaceApp),
+        (replace(BLOG, sign=(Grant("a"),)), BLOG, ReplaceApp),
+        (replace(BLOG, sign=(Grant("a"),)), replace(BLOG, sign=(Grant("b", valid=1),)), AdjustApp),
     ],
 )
 def test_only_what_a_process_sees_takes_another_process(
     old: App, new: App, operation: type
 ) -> None:
     assert changes(snapshot(old), snapshot(new)) == (operation(new), TellDoor())
+
+
+def test_stores_are_exchanged_while_everything_runs() -> None:
+    store = Store("a", "https://s3.example", "eu-1", "bucket", "/keys")
+    new = replace(snapshot(BLOG), stores=(store,))
+    assert changes(snapshot(BLOG), new) == (TellDoor(),)
 
 
 def test_a_socket_stays_whatever_its_listener_is_called() -> None:

@@ -26,7 +26,7 @@ from cloister.model.app import (
     SelfSignedTls,
 )
 from cloister.model.errors import CloisterError
-from cloister.model.isolation import Bind, HostIdentity, Isolation
+from cloister.model.isolation import Bind, HostIdentity, Isolation, Namespaces
 
 GOLDENS = Path(__file__).parents[2] / "golden" / "cells"
 IDENTITY = HostIdentity(500001, 500002)
@@ -55,6 +55,26 @@ def text_of(built: plan.CellPlan) -> str:
         if file["content"]["kind"] == "descriptor":
             file["content"]["descriptor"] = numbers[file["content"]["descriptor"]]
     return json.dumps(value, indent=2) + "\n"
+
+
+def test_the_signers_socket_is_seen_where_nobody_else_has_one() -> None:
+    path = "/run/cloister/signer/app-blog.sock"
+    with (
+        socket.socket(socket.AF_UNIX) as listening,
+        contextlib.closing(build_cell(PLAIN, IDENTITY, listening, signer_socket=path)) as built,
+    ):
+        (bind,) = [one for one in built.spec.filesystem.binds if one.source == path]
+        assert (bind.destination, bind.writable) == ("/run/signer.sock", False)
+        variables = {one.name: one.value for one in built.spec.environment}
+        assert variables["SIGNER_SOCKET"] == "/run/signer.sock"
+    open_cell = replace(PLAIN, isolation=replace(Isolation(), namespaces=Namespaces(mount=False)))
+    with (
+        socket.socket(socket.AF_UNIX) as listening,
+        contextlib.closing(build_cell(open_cell, IDENTITY, listening, signer_socket=path)) as built,
+    ):
+        assert built.spec.filesystem.binds == ()
+        variables = {one.name: one.value for one in built.spec.environment}
+        assert variables["SIGNER_SOCKET"] == path
 
 
 @pytest.mark.usefixtures("one_host")

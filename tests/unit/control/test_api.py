@@ -41,6 +41,7 @@ from cloister.model.errors import (
     Problem,
 )
 from cloister.model.listener import SocketOptions
+from cloister.observe import metrics
 from cloister.sockets.plan import plan_socket
 
 BLOG = AppStatus(
@@ -155,7 +156,11 @@ class Running:
         supervisor = cast("Supervisor", self.supervisor)
         configuration = cast("RunningConfiguration", self.configuration)
         plan = plan_socket(self.path, SocketOptions(mode=0o600))
-        server = ControlServer(plan, application(supervisor, configuration), self.sink)
+
+        async def own_metrics() -> str:
+            return metrics.text(await supervisor.status())
+
+        server = ControlServer(plan, application(supervisor, configuration, own_metrics), self.sink)
         server.start()
         self._bound.set()
         await self._stop.wait()

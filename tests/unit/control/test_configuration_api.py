@@ -75,12 +75,18 @@ class FakeSupervisor:
         self.commands.append((name, verb))
 
 
+async def no_metrics() -> str:
+    raise AssertionError("nobody asks here")
+
+
 class Api:
     def __init__(self, text: str = UNIT) -> None:
         self.configuration = FakeConfiguration(text)
         self.supervisor = FakeSupervisor()
         self.app = application(
-            cast("Supervisor", self.supervisor), cast("RunningConfiguration", self.configuration)
+            cast("Supervisor", self.supervisor),
+            cast("RunningConfiguration", self.configuration),
+            no_metrics,
         )
 
     def ask(self, method: str, path: str, body: str | bytes | None = None) -> tuple[int, Any]:

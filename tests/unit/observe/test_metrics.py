@@ -12,19 +12,28 @@ from cloister.observe.metrics import text
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "observe" / "metrics.txt"
 
+ANSWERED = {
+    ("app", "blog", "signed"): 3,
+    ("app", "blog", "rate"): 0,
+    ("user", "alice", "issued"): 1,
+}
+"""By the signer."""
+
 
 def test_what_is_written(golden: Golden) -> None:
-    golden.check(GOLDEN, text(STATUS))
+    golden.check(GOLDEN, text(STATUS, ANSWERED))
 
 
 def test_promtool_finds_nothing() -> None:
-    done = promtool(text(STATUS))
+    done = promtool(text(STATUS, ANSWERED))
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_promtool_would_find_something() -> None:
-    assert promtool(text(STATUS).replace("_total", "_totals")).returncode != 0
-    assert promtool(text(STATUS).replace("seconds gauge", "seconds counter")).returncode != 0
+    assert promtool(text(STATUS, ANSWERED).replace("_total", "_totals")).returncode != 0
+    assert (
+        promtool(text(STATUS, ANSWERED).replace("seconds gauge", "seconds counter")).returncode != 0
+    )
 
 
 def test_without_a_door_its_counters_are_left_out_and_its_state_is_not() -> None:
@@ -44,8 +53,8 @@ def test_without_a_door_its_counters_are_left_out_and_its_state_is_not() -> None
 
 def test_labels_have_no_more_values_than_the_configuration_has_names() -> None:
     """A client cannot make series: nothing that it sends becomes a label."""
-    names = set(re.findall(r"[{,](\w+)=", text(STATUS)))
+    names = set(re.findall(r"[{,](\w+)=", text(STATUS, ANSWERED)))
     assert names == {
         *("version", "state", "protection", "outcome", "direction", "le"),
-        *("listener", "address", "app", "way"),
+        *("listener", "address", "app", "way", "user"),
     }

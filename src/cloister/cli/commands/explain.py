@@ -180,6 +180,7 @@ def _explain_app(snapshot: "Snapshot", app: App) -> Explanation:
             notify_socket=notify if app.ready is Readiness.NOTIFY else None,
             groups=groups,
             egress=receiver if app.egress else None,
+            signer_socket=snapshot.paths.signer_app_socket(app.name) if app.sign else None,
         )
         with contextlib.closing(plan):
             return _explanation(
