@@ -42,11 +42,14 @@ class Groups:
         weights = _numbers(unified, "cpu.weight")
         shares = _numbers(folders.get("cpu", []), "cpu.shares")
         io = [
-            *(one for one in _numbers(unified, "io.weight") if one != _DEFAULT_WEIGHT),
             *(1 for folder in unified if _text(folder / "io.max")),
             *(
                 one
-                for one in _numbers(folders.get("blkio", []), "blkio.bfq.weight")
+                for one in (
+                    *_numbers(unified, "io.weight"),
+                    *_numbers(unified, "io.bfq.weight"),
+                    *_numbers(folders.get("blkio", []), "blkio.bfq.weight"),
+                )
                 if one != _DEFAULT_WEIGHT
             ),
         ]

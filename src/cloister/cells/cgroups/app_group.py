@@ -224,12 +224,10 @@ class AppGroup:
         obstacle = obstacle_to(demand, folder, version)
         if obstacle is not None:
             return f"! {obstacle}"
-        writes = demand.writes(version) or ()
         try:
-            write_all(folder, writes)
+            return write_all(folder, demand.writes(version) or ())
         except OSError as error:
             return f"! {error.filename}: {os.strerror(error.errno or 0)}"
-        return f"{folder}/{writes[-1].file}" if writes else folder
 
     def _clear(self, name: str) -> None:
         controller = name.partition("-")[0]

@@ -168,13 +168,20 @@ def _cpu_max(processors: float) -> Demand:
 
 
 def _io_weight(weight: int) -> Demand:
-    # bfq counts to 1000 only.
-    return Demand(
-        "io-weight",
-        str(weight),
-        "io",
-        (Write("io.weight", f"default {weight}"),),
-        (Write("blkio.bfq.weight", str(min(1000, weight))),),
+    return Demand("io-weight", str(weight), "io", *_io_weights(weight))
+
+
+def _io_weights(weight: int) -> tuple[Writes, Writes]:
+    """Of both versions. Either scheduler of version 2 reads a file of its own, which is there
+    where the kernel has it: ``io.weight`` is io.cost's alone (ioc_files in block/blk-iocost.c,
+    bfq_blkg_files in block/bfq-cgroup.c). bfq counts to 1000 only."""
+    bfq = str(min(1000, weight))
+    return (
+        (
+            Write("io.bfq.weight", bfq, optional=True),
+            Write("io.weight", f"default {weight}", optional=True),
+        ),
+        (Write("blkio.bfq.weight", bfq),),
     )
 
 
@@ -212,7 +219,7 @@ _CLEARED: dict[str, dict[int, Writes]] = {
         2: (Write("cpu.max", f"max {PERIOD}"),),
         1: (Write("cpu.cfs_quota_us", "-1"),),
     },
-    "io-weight": {2: (Write("io.weight", "default 100"),), 1: (Write("blkio.bfq.weight", "100"),)},
+    "io-weight": dict(zip((2, 1), _io_weights(100), strict=True)),
 }
 
 

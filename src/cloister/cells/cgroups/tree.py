@@ -144,14 +144,21 @@ def top(folder: str) -> str:
     return folder
 
 
-def write_all(folder: str, writes: tuple[Write, ...]) -> None:
-    """Write a limit. Raises :class:`OSError` with the file's name."""
-    for one in writes:
+def write_all(folder: str, writes: tuple[Write, ...]) -> str:
+    """Write a limit; the last file that was written, which is ``folder`` where there is nothing
+    to write. Raises :class:`OSError` with the file's name, also where none of the files is
+    there."""
+    written = folder
+    for number, one in enumerate(writes, 1):
+        path = f"{folder}/{one.file}"
         try:
-            write(f"{folder}/{one.file}", one.text)
+            write(path, one.text)
         except FileNotFoundError:
-            if not one.optional:
+            if not one.optional or (written == folder and number == len(writes)):
                 raise
+        else:
+            written = path
+    return written
 
 
 def write(path: str, text: str) -> None:

@@ -73,7 +73,7 @@ def test_all_applications_leave_something_to_the_system() -> None:
         (
             Limits(io_weight=2000),
             "io-weight",
-            {"io.weight": "default 2000"},
+            {"io.bfq.weight": "1000", "io.weight": "default 2000"},
             {"blkio.bfq.weight": "1000"},
         ),
         (
