@@ -162,8 +162,7 @@ func main() {
 
 
 def test_go(folder: Path) -> None:
-    if shutil.which("go") is None:
-        pytest.skip("there is no Go compiler here")
+    need("golang-go")
     (folder / "main.go").write_text(GO)
     subprocess.run(
         ["go", "build", "-o", "server", "main.go"],
