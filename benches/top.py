@@ -86,15 +86,21 @@ def main() -> None:
             '[listeners.https]\nlisten = "127.0.0.1:0"\n'
         )
         loop = asyncio.new_event_loop()
-        threading.Thread(target=_serve, args=(loop, many, runtime), daemon=True).start()
+        serving = threading.Thread(target=_serve, args=(loop, many, runtime), daemon=True)
+        serving.start()
         while not (runtime / "control.sock").exists():
+            assert serving.is_alive(), "its own message is above"
             time.sleep(0.05)
         _measure(str(config), many, options.seconds)
 
 
 def _serve(loop: asyncio.AbstractEventLoop, many: Many, runtime: Path) -> None:
+    async def no_metrics() -> str:
+        return ""
+
     async def run() -> None:
-        api = application(cast("Supervisor", many), cast("RunningConfiguration", None))
+        configuration = cast("RunningConfiguration", None)
+        api = application(cast("Supervisor", many), configuration, no_metrics)
         path = str(runtime / "control.sock")
         ControlServer(plan_socket(path, SocketOptions(mode=0o600)), api, Sink()).start()
         await asyncio.Event().wait()

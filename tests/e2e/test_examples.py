@@ -16,6 +16,8 @@ NOT_HERE = (
     *("up", "web", "edit"),
     # Their examples name files, users, programs or networks of a whole host.
     *("doctor /run", "doctor http", "doctor --log", "audit nginx", "run", "hosts", "apply -"),
+    # tests/e2e/test_up_signer.py
+    "sign",
     # tests/unit/cli/test_check_command.py
     "check --no-files",
     # tests/unit/cli/test_examples.py
