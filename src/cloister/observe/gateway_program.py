@@ -7,18 +7,17 @@ from dataclasses import dataclass
 
 from cloister import wire
 from cloister.apps.companion import Companion, start_companion
-from cloister.apps.endpoints import adopt_left, socket_record
+from cloister.apps.companion_service import CompanionService
 from cloister.apps.kept import Kept
 from cloister.apps.lines import Line
-from cloister.apps.logs import Level, LogEvent, Sink
-from cloister.apps.machine import State
-from cloister.apps.service import Service, ServicePlan
+from cloister.apps.logs import LogEvent, Sink
+from cloister.apps.service import ServicePlan
 from cloister.model.errors import CloisterError
 from cloister.model.isolation import HostIdentity
 from cloister.model.listener import Address, SocketOptions, UnixAddress
 from cloister.model.snapshot import Snapshot
 from cloister.observe.gateway_spec import GatewayListener, GatewaySpec, scraped_apps, token_hash
-from cloister.sockets.bind import BoundSocket, bind_listener
+from cloister.sockets.bind import BoundSocket
 
 MODULE = "cloister.observe.gateway"
 KIND = "metrics"
@@ -32,18 +31,17 @@ Metrics = Callable[[], Awaitable[str]]
 
 
 @dataclass(frozen=True, slots=True)
-class _Listening:
-    bound: BoundSocket
+class _Place:
+    """Where metrics are asked for."""
+
+    app: str | None
+    """Those of one application, or of everything."""
+    address: Address
+    options: SocketOptions
 
     @property
-    def tcp(self) -> bool:
-        """A Unix path has its owner, group and mode; an address has nothing of the kind."""
-        address = self.bound.address
-        return not isinstance(address, UnixAddress) or address.abstract
-
-
-_Place = tuple[str | None, Address, SocketOptions]
-"""What is bound: for which application (``None``: all), where as configured, and how."""
+    def kept_as(self) -> str:
+        return f"{KIND} {self.app or '*'} {self.address}"
 
 
 class MetricsGateway:
@@ -65,90 +63,48 @@ class MetricsGateway:
         one: a gateway ends with its supervisor, and whoever asks meanwhile waits.
         Raises :class:`CloisterError`.
         """
-        self._kept = kept
         self._snapshot = snapshot
         self._identify = identify
         self._door = door
         self._metrics = metrics
         self._sink = sink
-        self._listening: dict[_Place, _Listening] = {}
-        self._told: tuple[object, ...] = ()
-        try:
-            for place in _places(snapshot):
-                self._bind(place)
-        except BaseException:
-            self.close()
-            raise
-        plan = ServicePlan("metrics", self._launch, ready_timeout=20.0, stop_timeout=2.0)
-        self._service = Service(plan, sink, on_change=self._catch_up)
+        self._service = CompanionService[_Place](
+            ServicePlan("metrics", self._launch, ready_timeout=20.0, stop_timeout=2.0),
+            sink,
+            kept,
+            matters=self._matters,
+            on_bind=self._say_bound,
+        )
+        self._service.bind(_places(snapshot))
 
-    def _bind(self, place: _Place) -> None:
-        app, address, options = place
-        left = None if self._kept is None else self._kept.take_socket(_name(place))
-        bound = None if left is None else adopt_left(left, address, options)
-        if bound is None:
-            bound = bind_listener(address, options)
-        if self._kept is not None:
-            self._kept.store_socket(_name(place), bound.socket, socket_record(bound))
-        self._listening[place] = _Listening(bound)
-        message = f"metrics of {app or 'everything'} are asked for at {bound.address}"
+    def _say_bound(self, place: _Place, bound: BoundSocket) -> None:
+        message = f"metrics of {place.app or 'everything'} are asked for at {bound.address}"
         self._sink.emit(LogEvent("cloister", message))
 
     def start(self) -> None:
         """Have it run. Without an address there is nothing to run."""
-        if self._listening:
-            self._service.start()
+        self._service.start()
 
     def adopt(self, snapshot: Snapshot) -> None:
         """Go by another snapshot. An address that is in both keeps its queue; one that cannot
         be had is said, and the others serve."""
-        before, self._snapshot = self._snapshot, snapshot
-        wanted = _places(snapshot)
-        for place in [place for place in self._listening if place not in wanted]:
-            self._close(place)
-        for place in wanted:
-            if place not in self._listening:
-                try:
-                    self._bind(place)
-                except CloisterError as error:
-                    self._sink.emit(LogEvent("metrics", str(error), Level.ERROR))
-        if not self._listening:
-            self._service.stop()
-        elif self._service.state is State.STOPPED:
-            self._service.start()
-        elif _matters(before) != _matters(snapshot):
-            self._service.restart()
-
-    def _catch_up(self) -> None:
-        """What was changed while a gateway was being made is not in what it was told, and the
-        service takes no restart meanwhile: somebody waits for what is being made."""
-        if self._service.state is State.STARTING and self._told != _matters(self._snapshot):
-            self._service.restart()
+        self._snapshot = snapshot
+        self._service.adopt(_places(snapshot))
 
     async def stop(self) -> None:
         """Have it end; then its sockets are closed."""
-        self._service.stop()
-        await self._service.wait_state(State.STOPPED)
-        self.close()
+        await self._service.stop()
 
     def close(self) -> None:
         """Close the sockets."""
-        for place in list(self._listening):
-            self._close(place)
-
-    def _close(self, place: _Place) -> None:
-        self._listening.pop(place).bound.close()
-        if self._kept is not None:
-            self._kept.forget(_name(place))
+        self._service.close()
 
     def release(self) -> None:
         """Close the sockets, and leave them to the next supervisor."""
-        while self._listening:
-            self._listening.popitem()[1].bound.release()
+        self._service.release()
 
     async def _launch(self) -> Companion:
-        self._told = _matters(self._snapshot)
-        descriptors = [one.bound.socket.fileno() for one in self._listening.values()]
+        descriptors = [bound.socket.fileno() for bound in self._service.sockets.values()]
         answers = _Answers(self._metrics)
         return await start_companion(
             MODULE,
@@ -174,11 +130,16 @@ class MetricsGateway:
             channel=channel,
             token_hash=token,
             listeners=tuple(
-                GatewayListener(one.bound.socket.fileno(), app, one.tcp)
-                for (app, _, _), one in self._listening.items()
+                GatewayListener(bound.socket.fileno(), place.app, _has_no_mode(bound))
+                for place, bound in self._service.sockets.items()
             ),
             apps=scraped_apps(self._snapshot),
         )
+
+    def _matters(self) -> tuple[object, ...]:
+        """What a running gateway was told of the snapshot."""
+        snapshot = self._snapshot
+        return snapshot.metrics, _places(snapshot), scraped_apps(snapshot)
 
     def _tell(self, line: Line) -> None:
         self._sink.emit(LogEvent("metrics", line.text, fields={"event": "output"}))
@@ -203,21 +164,15 @@ class _Answers:
         return b"%d\n" % len(content) + content
 
 
+def _has_no_mode(bound: BoundSocket) -> bool:
+    """A Unix path has its owner, group and mode; an address has nothing of the kind."""
+    return not isinstance(bound.address, UnixAddress) or bound.address.abstract
+
+
 def _places(snapshot: Snapshot) -> list[_Place]:
     options = snapshot.metrics.socket
-    found: list[_Place] = [(None, address, options) for address in snapshot.metrics.listen]
+    found = [_Place(None, address, options) for address in snapshot.metrics.listen]
     for app in snapshot.apps:
         if app.metrics is not None:
-            found += [(app.name, address, options) for address in app.metrics.listen]
+            found += [_Place(app.name, address, options) for address in app.metrics.listen]
     return found
-
-
-def _name(place: _Place) -> str:
-    """Under which its socket is kept."""
-    app, address, _ = place
-    return f"{KIND} {app or '*'} {address}"
-
-
-def _matters(snapshot: Snapshot) -> tuple[object, ...]:
-    """What a running gateway was told of a snapshot."""
-    return snapshot.metrics, _places(snapshot), scraped_apps(snapshot)

@@ -13,12 +13,11 @@ from pathlib import Path
 
 from cloister import wire
 from cloister.apps.companion import Companion, start_companion
-from cloister.apps.endpoints import adopt_left, socket_record
+from cloister.apps.companion_service import CompanionService
 from cloister.apps.kept import Kept
 from cloister.apps.lines import Line
 from cloister.apps.logs import Level, LogEvent, Sink, Value
-from cloister.apps.machine import State
-from cloister.apps.service import Service, ServicePlan
+from cloister.apps.service import ServicePlan
 from cloister.model.app import App
 from cloister.model.errors import CloisterError
 from cloister.model.isolation import HostIdentity
@@ -28,7 +27,7 @@ from cloister.model.signing import Grant, Store
 from cloister.model.snapshot import Paths, Snapshot
 from cloister.signer import KIND
 from cloister.signer.spec import Answered, AskerSpec, GrantSpec, Reason, SignerSpec, StoreSpec
-from cloister.sockets.bind import BoundSocket, bind_listener
+from cloister.sockets.bind import BoundSocket
 
 MODULE = "cloister.signer.service"
 IDENTITY = "signer.signer"
@@ -48,6 +47,11 @@ class Asker:
     uid: int
     address: UnixAddress
     options: SocketOptions
+
+    @property
+    def kept_as(self) -> str:
+        """Under which its socket is kept for the next supervisor."""
+        return f"{KIND} {self.address}"
 
 
 class SignerProgram:
@@ -71,78 +75,55 @@ class SignerProgram:
         self._identify = identify
         self._identify_app = identify_app
         self._sink = sink
-        self._kept = kept
-        self._listening: dict[Asker, BoundSocket] = {}
-        self._told: tuple[object, ...] = ()
         self.answered: dict[tuple[str, str, str], int] = {}
         """How often each asker, by kind and name, had each outcome."""
+        self._service = CompanionService[Asker](
+            ServicePlan("signer", self._launch, ready_timeout=30.0, stop_timeout=3.0),
+            sink,
+            kept,
+            matters=self._matters,
+            on_bind=self._count_from_nothing,
+        )
         try:
-            for asker in self._askers(snapshot):
-                self._bind(asker)
+            self._service.bind(self._askers(snapshot))
         except BaseException:
             self.close()
             raise
-        plan = ServicePlan("signer", self._launch, ready_timeout=30.0, stop_timeout=3.0)
-        self._service = Service(plan, sink, on_change=self._catch_up)
 
     @property
     def pid(self) -> int | None:
         """Of the signer, while there is one."""
-        process = self._service.process
-        return None if process is None else process.pid
+        return self._service.pid
 
     def start(self) -> None:
         """Have it run. Where nobody may ask, there is nothing to run."""
-        if self._listening:
-            self._service.start()
+        self._service.start()
 
     def adopt(self, snapshot: Snapshot) -> None:
         """Go by another snapshot, and by the files with keys as they are by now. A socket that
         is in both keeps its queue, and stays in the cells where it is."""
         self._snapshot = snapshot
-        wanted = list(self._askers(snapshot))
-        for asker in [asker for asker in self._listening if asker not in wanted]:
-            self._close(asker)
-        for asker in wanted:
-            if asker not in self._listening:
-                try:
-                    self._bind(asker)
-                except CloisterError as error:
-                    self._say(str(error), Level.ERROR)
-        if not self._listening:
-            self._service.stop()
-        elif self._service.state is State.STOPPED:
-            self._service.start()
-        elif self._told != self._matters():
-            self._service.restart()
+        self._service.adopt(self._askers(snapshot))
 
     def refresh(self) -> None:
         """Have the files with keys read again, where one is another by now."""
         self.adopt(self._snapshot)
 
-    def _catch_up(self) -> None:
-        """What was changed while a signer was being made is not in what it was told."""
-        if self._service.state is State.STARTING and self._told != self._matters():
-            self._service.restart()
-
     async def stop(self) -> None:
         """Have it end; then its sockets are closed."""
-        self._service.stop()
-        await self._service.wait_state(State.STOPPED)
+        await self._service.stop()
         self.close()
 
     def close(self) -> None:
         """Close the sockets."""
-        for asker in list(self._listening):
-            self._close(asker)
+        self._service.close()
         # One that was adopted does not know who has made its folder.
         with contextlib.suppress(OSError):
             Path(self._snapshot.paths.signer_app_socket("")).parent.rmdir()
 
     def release(self) -> None:
         """Close the sockets, and leave them to the next supervisor."""
-        while self._listening:
-            self._listening.popitem()[1].release()
+        self._service.release()
 
     def _askers(self, snapshot: Snapshot) -> Iterator[Asker]:
         """Everybody who has a grant, each with a socket that nobody else can connect to."""
@@ -169,26 +150,12 @@ class SignerProgram:
             address = UnixAddress(snapshot.paths.signer_user_socket(uid))
             yield Asker("user", user, uid, address, _options(owner=uid))
 
-    def _bind(self, asker: Asker) -> None:
-        name = f"{KIND} {asker.address}"
-        left = None if self._kept is None else self._kept.take_socket(name)
-        bound = None if left is None else adopt_left(left, asker.address, asker.options)
-        if bound is None:
-            bound = bind_listener(asker.address, asker.options)
-        if self._kept is not None:
-            self._kept.store_socket(name, bound.socket, socket_record(bound))
-        self._listening[asker] = bound
+    def _count_from_nothing(self, asker: Asker, _bound: BoundSocket) -> None:
+        """What never happened is a 0 from the start: the first time would be no rise."""
         for outcome in ("signed", *Reason):
-            # What never happened is a 0 from the start: the first time would be no rise.
             self.answered.setdefault((asker.kind, asker.name, str(outcome)), 0)
 
-    def _close(self, asker: Asker) -> None:
-        self._listening.pop(asker).close()
-        if self._kept is not None:
-            self._kept.forget(f"{KIND} {asker.address}")
-
     async def _launch(self) -> Companion:
-        self._told = self._matters()
         stores = [store for store in self._snapshot.stores if _is_granted(store, self._snapshot)]
         with contextlib.ExitStack() as stack:
             mine = self._identify()
@@ -210,7 +177,11 @@ class SignerProgram:
                         askers=tuple(self._asker_specs()),
                     )
                 ),
-                [folder, *keys, *(bound.socket.fileno() for bound in self._listening.values())],
+                [
+                    folder,
+                    *keys,
+                    *(bound.socket.fileno() for bound in self._service.sockets.values()),
+                ],
                 hear=self._hear,
                 tell=self._tell,
                 ready=self._ready,
@@ -222,7 +193,7 @@ class SignerProgram:
             self._say(f"not in force around it: {', '.join(sorted(missing))}", Level.WARNING)
 
     def _asker_specs(self) -> Iterator[AskerSpec]:
-        for asker, bound in self._listening.items():
+        for asker, bound in self._service.sockets.items():
             yield AskerSpec(
                 kind=asker.kind,
                 name=asker.name,
@@ -233,7 +204,7 @@ class SignerProgram:
 
     def _matters(self) -> tuple[object, ...]:
         """What a running signer was told of a snapshot, and which files its keys came from."""
-        grants = [(asker, _grants(asker, self._snapshot)) for asker in self._listening]
+        grants = [(asker, _grants(asker, self._snapshot)) for asker in self._service.sockets]
         stores = [store for store in self._snapshot.stores if _is_granted(store, self._snapshot)]
         return stores, grants, [_stamp(store.credentials) for store in stores]
 
