@@ -16,7 +16,7 @@ from typing import Any, TextIO
 
 import click
 
-from cloister.model.errors import CloisterError, ConfigError
+from cloister.model.errors import CloisterError, ConfigError, printable
 
 _LABEL = 8
 """Columns of "  where " and its like."""
@@ -46,13 +46,15 @@ def print_error(error: CloisterError, stream: TextIO | None = None) -> None:
 
 def _block(head: str, what: str, parts: list[tuple[str, str | None]], rich: bool) -> str:
     lines = [
-        _style(f"{head}:", rich, fg="red", bold=True) + " " + _style(safe(what), rich, bold=True)
+        _style(f"{head}:", rich, fg="red", bold=True)
+        + " "
+        + _style(printable(what), rich, bold=True)
     ]
     width = shutil.get_terminal_size().columns - _LABEL - 1 if rich else 0
     for label, text in parts:
         if text is None:
             continue
-        pieces = textwrap.wrap(safe(text), width) if width > 20 else [safe(text)]
+        pieces = textwrap.wrap(printable(text), width) if width > 20 else [printable(text)]
         lines.append(_style(f"  {label:<{_LABEL - 2}}", rich, fg="cyan") + pieces[0])
         lines += [" " * _LABEL + piece for piece in pieces[1:]]
     return "\n".join(lines) + "\n"
@@ -70,7 +72,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
         columns: headings.
         rows: as many cells as there are headings; ``None`` is shown as a dash.
     """
-    cells = [["-" if cell is None else safe(str(cell)) for cell in row] for row in rows]
+    cells = [["-" if cell is None else printable(str(cell)) for cell in row] for row in rows]
     if _is_rich(sys.stdout):
         _print_rich_table(columns, cells)
         return
@@ -112,9 +114,3 @@ def _is_rich(stream: TextIO) -> bool:
 
 def _style(text: str, rich: bool, *, fg: str | None = None, bold: bool = False) -> str:
     return click.style(text, fg=fg, bold=bold or None) if rich else text
-
-
-def safe(text: str) -> str:
-    """``text`` on one line, its control characters escaped: names come from anywhere, and a
-    terminal obeys them."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -69,19 +69,20 @@ def _visible(problem: Problem) -> Problem:
     """
     return replace(
         problem,
-        what=_printable(problem.what),
-        where=replace(problem.where, key=_printable(problem.where.key)),
-        why=problem.why and _printable(problem.why),
-        hint=problem.hint and _printable(problem.hint),
+        what=printable(problem.what),
+        where=replace(problem.where, key=printable(problem.where.key)),
+        why=problem.why and printable(problem.why),
+        hint=problem.hint and printable(problem.hint),
     )
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """``text`` on one line, its control characters escaped: names come from anywhere, and a
+    terminal obeys them."""
     if text.isprintable():
         return text
-    escaped = (one.encode("unicode_escape").decode("ascii") for one in text)
-    pairs = zip(text, escaped, strict=True)
-    return "".join(one if one.isprintable() else code for one, code in pairs)
+    escaped = (one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+    return "".join(escaped)
 
 
 class NotPermittedError(CloisterError):

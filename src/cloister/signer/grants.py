@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from cloister import wire
+from cloister.model.errors import printable
 from cloister.model.object_key import ObjectKey, ObjectKeyError, parse_key
 from cloister.model.signing import Grant
 from cloister.signer.spec import Reason
@@ -174,5 +175,4 @@ def too_many(grant: Grant) -> Refusal:
 
 def shown(text: str) -> str:
     """A text of the asker's own for a message: short, and without what steers a terminal."""
-    text = text if len(text) <= _TOO_LONG_TO_SHOW else f"{text[:_TOO_LONG_TO_SHOW]}…"
-    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
+    return printable(text if len(text) <= _TOO_LONG_TO_SHOW else f"{text[:_TOO_LONG_TO_SHOW]}…")

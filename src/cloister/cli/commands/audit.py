@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cloister.cli import output
-from cloister.model.errors import UsageError
+from cloister.model.errors import UsageError, printable
 
 if TYPE_CHECKING:
     from cloister.audit.risk import Audit
@@ -44,9 +44,9 @@ def command(what: str | None, everything: bool, as_json: bool) -> None:
         output.print_json({"unseen": unseen, "audits": audits})
         return
     for line in _table(audits) if everything else _report(audits):
-        click.echo(output.safe(line))
+        click.echo(printable(line))
     for one in unseen:
-        click.echo(f"not looked at: {output.safe(one)}")
+        click.echo(f"not looked at: {printable(one)}")
 
 
 _QUESTIONS = {

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cloister.cli import output
-from cloister.model.errors import CloisterError, UsageError
+from cloister.model.errors import CloisterError, UsageError, printable
 
 if TYPE_CHECKING:
     from cloister.diagnose.asker import Asker
@@ -205,4 +205,4 @@ def _print(diagnoses: "list[Diagnosis]", as_json: bool) -> None:
         output.print_json(diagnoses)
         return
     for line in report.lines(diagnoses):
-        click.echo(output.safe(line))
+        click.echo(printable(line))
