@@ -20,7 +20,7 @@ RESERVED_VARIABLES = frozenset(
 """Set by Cloister itself (sd_listen_fds(3), sd_notify(3), systemd.exec(5))."""
 
 _APP = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
-_LISTENER = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62})", re.ASCII)
+_PLAIN = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62})", re.ASCII)
 _USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}|[0-9]{1,10}", re.ASCII)
 _HTTP_PATH = re.compile(r"/[!-~]{0,1000}", re.ASCII)
 """What stands in a request line as it is (RFC 9112, 3.2.1)."""
@@ -41,24 +41,21 @@ def parse_app_name(text: str) -> str:
 
 def parse_listener_name(text: str) -> str:
     """Letters, digits, dots, hyphens and underscores: it stands in logs and statistics."""
-    if _LISTENER.fullmatch(text) is None:
-        raise refusal(
-            Code.BAD_NAME,
-            f'"{text}" cannot name a listener',
-            hint="take letters, digits, dots, hyphens and underscores, at most 63, "
-            'for example "https"',
-        )
-    return text
+    return _plain_name(text, "a listener", "https")
 
 
 def parse_store_name(text: str) -> str:
     """As a listener's: it stands in requests and in logs."""
-    if _LISTENER.fullmatch(text) is None:
+    return _plain_name(text, "a store", "backups")
+
+
+def _plain_name(text: str, what: str, example: str) -> str:
+    if _PLAIN.fullmatch(text) is None:
         raise refusal(
             Code.BAD_NAME,
-            f'"{text}" cannot name a store',
+            f'"{text}" cannot name {what}',
             hint="take letters, digits, dots, hyphens and underscores, at most 63, "
-            'for example "backups"',
+            f'for example "{example}"',
         )
     return text
 
