@@ -12,6 +12,7 @@ import re
 from typing import Any
 
 from cloister.config.lines import KeyPath, Lines
+from cloister.model.configuration import Dialect
 
 DEEPEST = 64
 """Arrays and objects within each other; a configuration has about ten."""
@@ -43,6 +44,11 @@ def looks_like_json(text: str) -> bool:
     """Whether ``text`` begins as a JSON object does; no TOML document begins so."""
     start = _skip(text, 1 if text.startswith("\ufeff") else 0)
     return text[start : start + 1] == "{"
+
+
+def dialect_of(text: str) -> Dialect:
+    """What a configuration is written in, if it is one."""
+    return Dialect.JSON if looks_like_json(text) else Dialect.TOML
 
 
 def parse(text: str) -> tuple[Any, Lines]:

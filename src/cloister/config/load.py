@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
@@ -9,11 +10,13 @@ from cloister.config import accounts, checks, files, json_text, source, validati
 from cloister.config.resolve import resolve
 from cloister.config.surroundings import Report, Surroundings
 from cloister.config.unit_dialect import build as unit_dialect
-from cloister.model.configuration import Configuration, Dialect
+from cloister.model.configuration import MAX_BYTES, Configuration
 from cloister.model.errors import CloisterError, ConfigError
 from cloister.model.snapshot import SYSTEM_FILE, Snapshot
 
 LOCAL_FILE = "cloister.toml"
+STANDARD_INPUT = "standard input"
+"""What messages call it, in the place of a file's name."""
 SEARCH_PATH = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
 """Where programs are that every cell sees."""
 
@@ -34,9 +37,17 @@ def load(path: str, *, check_files: bool = True) -> Snapshot:
 
 def read(path: str) -> Configuration:
     """The text of a configuration file, unchecked. Raises :class:`ConfigError`."""
-    text = source.read_text(path)
-    dialect = Dialect.JSON if json_text.looks_like_json(text) else Dialect.TOML
-    return Configuration(text, dialect, str(Path.cwd() / path))
+    return _configuration(source.read_text(path), path)
+
+
+def read_standard_input() -> Configuration:
+    """The text that is piped in, unchecked. Raises :class:`ConfigError`."""
+    content = sys.stdin.buffer.read(MAX_BYTES + 1)
+    return _configuration(source.decode_text(STANDARD_INPUT, content), STANDARD_INPUT)
+
+
+def _configuration(text: str, path: str) -> Configuration:
+    return Configuration(text, json_text.dialect_of(text), str(Path.cwd() / path))
 
 
 def check(

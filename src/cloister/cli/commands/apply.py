@@ -1,6 +1,5 @@
 """``cloister apply``: has a running supervisor run another configuration."""
 
-import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -29,18 +28,15 @@ def command(file: str, config: str | None, as_json: bool) -> None:
       cloister apply cloister.toml
       cloister apply - < unit.json
     """
-    from cloister.config import source
-    from cloister.config.json_text import looks_like_json
-    from cloister.model.configuration import MAX_BYTES, Dialect
+    from cloister.config.load import read, read_standard_input
 
     if file == "-":
-        text = source.decode_text("standard input", sys.stdin.buffer.read(MAX_BYTES + 1))
+        wanted = read_standard_input()
     else:
-        text = source.read_text(file)
+        wanted = read(file)
         config = config or file
-    dialect = Dialect.JSON if looks_like_json(text) else Dialect.TOML
     with client_of(config) as client:
-        accepted = client.replace_configuration(text, dialect)
+        accepted = client.replace_configuration(wanted.text, wanted.dialect)
     report(accepted, as_json)
 
 

@@ -1,19 +1,11 @@
 """``cloister check``: whether a configuration can be used, without running it."""
 
-import sys
 from dataclasses import asdict
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from cloister.cli import output
 from cloister.model.errors import ConfigError
-
-if TYPE_CHECKING:
-    from cloister.model.snapshot import Snapshot
-
-_STANDARD_INPUT = "standard input"
 
 
 @click.command()
@@ -39,11 +31,12 @@ def command(config: str | None, no_files: bool, as_json: bool) -> None:
       cloister check cloister.toml
       cloister check --no-files --json - < unit.json
     """
-    from cloister.config.load import find
+    from cloister.config import load
 
-    source = _STANDARD_INPUT if config == "-" else find(config)
+    source = load.STANDARD_INPUT if config == "-" else load.find(config)
     try:
-        snapshot = _snapshot(source, from_input=config == "-", check_files=not no_files)
+        wanted = load.read_standard_input() if config == "-" else load.read(source)
+        snapshot = load.check(wanted, check_files=not no_files, name=source)
     except ConfigError as error:
         if as_json:
             problems = [
@@ -61,21 +54,6 @@ def command(config: str | None, no_files: bool, as_json: bool) -> None:
     else:
         counts = f"{_count(len(listeners), 'listener')}, {_count(len(apps), 'application')}"
         click.echo(f"{source}: no problem; {counts}")
-
-
-def _snapshot(source: str, *, from_input: bool, check_files: bool) -> "Snapshot":
-    from cloister.config import load
-    from cloister.config.json_text import looks_like_json
-    from cloister.config.source import decode_text
-    from cloister.model.configuration import MAX_BYTES, Configuration, Dialect
-
-    if not from_input:
-        return load.load(source, check_files=check_files)
-    text = decode_text(source, sys.stdin.buffer.read(MAX_BYTES + 1))
-    dialect = Dialect.JSON if looks_like_json(text) else Dialect.TOML
-    # What is relative in it begins here.
-    configuration = Configuration(text, dialect, str(Path.cwd() / source))
-    return load.check(configuration, check_files=check_files, name=source)
 
 
 def _count(number: int, what: str) -> str:

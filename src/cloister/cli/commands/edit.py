@@ -42,14 +42,12 @@ def command(path: str | None, config: str | None) -> None:
 
 
 def _whole(client: "ControlClient") -> tuple[str, str, Callable[[str], None]]:
-    from cloister.config.json_text import looks_like_json
-    from cloister.model.configuration import Dialect
+    from cloister.config.json_text import dialect_of
 
     running = client.configuration()
 
     def apply(text: str) -> None:
-        dialect = Dialect.JSON if looks_like_json(text) else Dialect.TOML
-        client.replace_configuration(text, dialect, expected=running.version)
+        client.replace_configuration(text, dialect_of(text), expected=running.version)
 
     return running.text, f".{running.dialect}", apply
 
