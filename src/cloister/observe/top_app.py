@@ -3,12 +3,11 @@
 from rich.text import Text
 
 from cloister.apps.status import AppStatus, EgressStatus
+from cloister.observe.columns import Columns
 from cloister.observe.rates import size
 
 HEADINGS = ("WAY OUT", "TO", "OPEN", "ALL", "FAILED", "IN", "OUT")
-_WIDTHS = (32, 40, 7, 10, 8, 6, 6)
-_NUMBERS = 2
-"""The first column that is right-aligned."""
+_COLUMNS = Columns((32, 40, 7, 10, 8, 6, 6), numbers=2)
 
 
 def egress_cells(way: EgressStatus) -> tuple[str, ...]:
@@ -32,15 +31,7 @@ def app_text(app: AppStatus) -> Text:
     text.append(f"\nhosts {', '.join(app.hosts) or 'none'}", "dim")
     if not app.egress:
         return text.append("\nno ways out", "dim")
-    text.append(f"\n{_line(HEADINGS)}", "bold")
+    text.append(f"\n{_COLUMNS.line(HEADINGS)}", "bold")
     for way in app.egress:
-        text.append(f"\n{_line(egress_cells(way))}")
+        text.append(f"\n{_COLUMNS.line(egress_cells(way))}")
     return text
-
-
-def _line(cells: tuple[str, ...]) -> str:
-    fitted = [
-        cell.rjust(width) if number >= _NUMBERS else cell[:width].ljust(width)
-        for number, (cell, width) in enumerate(zip(cells, _WIDTHS, strict=True))
-    ]
-    return " ".join(fitted)

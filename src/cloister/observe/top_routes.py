@@ -4,13 +4,12 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
+from cloister.observe.columns import Columns
 from cloister.observe.rates import ListenerRow, size
 from cloister.observe.routes import WayRow
 
 HEADINGS = ("LISTENER", "NAMES", "TO", "OPEN", "CONN/s", "ALL", "IN/s", "OUT/s")
-_WIDTHS = (16, 40, 24, 7, 8, 10, 6, 6)
-_NUMBERS = 3
-"""The first column that is right-aligned."""
+_COLUMNS = Columns((16, 40, 24, 7, 8, 10, 6, 6), numbers=3)
 _LINES = 200
 """Routes on the screen."""
 _NAMES = 3
@@ -50,17 +49,9 @@ def door_text(listeners: Sequence[ListenerRow], routes: Sequence[WayRow]) -> Tex
         line = f"{one.name:<16} {one.address:<32} {one.active:>7} {one.connections:>8.1f} "
         text.append(f"\n{line}{one.refusals:>9.1f} {one.accepted:>10}")
     if routes:
-        text.append(f"\n\n{_line(HEADINGS)}", "bold")
+        text.append(f"\n\n{_COLUMNS.line(HEADINGS)}", "bold")
     for row in routes[:_LINES]:
-        text.append(f"\n{_line(way_cells(row))}")
+        text.append(f"\n{_COLUMNS.line(way_cells(row))}")
     if len(routes) > _LINES:
         text.append(f"\nand {len(routes) - _LINES} more: cloister top --once --routes", "dim")
     return text
-
-
-def _line(cells: Sequence[str]) -> str:
-    fitted = [
-        cell.rjust(width) if number >= _NUMBERS else cell[:width].ljust(width)
-        for number, (cell, width) in enumerate(zip(cells, _WIDTHS, strict=True))
-    ]
-    return " ".join(fitted)
