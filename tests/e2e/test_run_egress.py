@@ -14,6 +14,7 @@ from typing import Any
 import psutil
 import pytest
 from tests.support.open_python import open_python
+from tests.support.ordinary_user import need_user_namespaces
 from tests.support.ping import DIAL, backend, host_address
 from tests.support.up import have_ended, open_folder
 from tests.support.waiting import wait_until
@@ -75,13 +76,6 @@ def caller(request: pytest.FixtureRequest) -> Iterator[Caller]:
             need_user_namespaces()
             os.chown(folder, USER, USER)
             yield Caller(open_python(folder), folder, USER)
-
-
-def need_user_namespaces() -> None:
-    for setting in ("kernel/unprivileged_userns_clone", "user/max_user_namespaces"):
-        switch = Path("/proc/sys", setting)
-        if switch.exists() and switch.read_text().strip() == "0":
-            pytest.skip(f"{switch} forbids user namespaces to ordinary users")
 
 
 def test_what_is_listed_answers_and_nothing_else(caller: Caller) -> None:

@@ -11,6 +11,7 @@ import httpx
 import psutil
 import pytest
 from tests.support.open_python import open_python
+from tests.support.ordinary_user import need_user_namespaces
 from tests.support.ping import DIAL, backend, host_address, unix_backend
 from tests.support.up import Client, Traces, Up, have_ended, open_folder
 from tests.support.waiting import wait_until
@@ -256,10 +257,7 @@ def test_ways_outlive_their_door_a_restart_and_the_supervisor(up: Up) -> None:
 
 
 def test_an_ordinary_users_supervisor_has_the_same_ways_out(up: Up) -> None:
-    for setting in ("kernel/unprivileged_userns_clone", "user/max_user_namespaces"):
-        switch = Path("/proc/sys", setting)
-        if switch.exists() and switch.read_text().strip() == "0":
-            pytest.skip(f"{switch} forbids user namespaces to ordinary users")
+    need_user_namespaces()
     if os.geteuid() == 0:
         up.python = open_python(up.folder)
         up.user = USER

@@ -15,6 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from tests.support.open_python import open_python
+from tests.support.ordinary_user import need_user_namespaces
 from tests.support.processes import command_line
 from tests.support.signing import SECRET, Signing, curl_as, holds, put
 from tests.support.sigv4 import is_signed_by
@@ -423,10 +424,7 @@ def test_a_killed_supervisors_applications_go_on_asking() -> None:
 @needs_root
 def test_an_ordinary_users_signer_has_no_network_and_no_open_memory() -> None:
     """All are one user then: an application is known by the socket that its cell alone has."""
-    for setting in ("kernel/unprivileged_userns_clone", "user/max_user_namespaces"):
-        path = Path("/proc/sys", setting)
-        if path.exists() and path.read_text().strip() == "0":
-            pytest.skip(f"{path} forbids user namespaces to ordinary users")
+    need_user_namespaces()
     with open_folder() as folder:
         found = Signing(folder)
         user = 54321

@@ -14,6 +14,7 @@ from tests.support.hello import Hello
 from tests.support.keyed import Outcome
 from tests.support.load import Load
 from tests.support.open_python import open_python
+from tests.support.ordinary_user import need_user_namespaces
 from tests.support.up import SITES, Client, Traces, Up, have_ended, open_folder
 from tests.support.waiting import wait_until
 
@@ -77,10 +78,7 @@ def test_killing_the_supervisor_under_load_fails_nobody(up: Up, count: int) -> N
 def test_an_ordinary_users_supervisor_is_taken_over_too() -> None:
     if os.geteuid() != 0:
         pytest.skip("needs root, to run a supervisor as another user")
-    for setting in ("kernel/unprivileged_userns_clone", "user/max_user_namespaces"):
-        path = Path("/proc/sys", setting)
-        if path.exists() and path.read_text().strip() == "0":
-            pytest.skip(f"{path} forbids user namespaces to ordinary users")
+    need_user_namespaces()
     with open_folder() as folder:
         up = Up(folder)
         up.python, up.user = open_python(folder), 54321

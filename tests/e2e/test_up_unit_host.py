@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from tests.support.open_python import open_python
+from tests.support.ordinary_user import need_user_namespaces
 from tests.support.unit_up import UnitUp, free_port, get
 from tests.support.up import have_ended, open_folder
 from tests.support.waiting import wait_until
@@ -155,13 +156,7 @@ def test_a_control_group_of_the_operators(up: UnitUp) -> None:
 
 
 def test_a_supervisor_of_an_ordinary_user(up: UnitUp) -> None:
-    for setting, off in (
-        ("kernel/unprivileged_userns_clone", "0"),
-        ("user/max_user_namespaces", "0"),
-    ):
-        switch = Path("/proc/sys", setting)
-        if switch.exists() and switch.read_text().strip() == off:
-            pytest.skip(f"{switch} forbids user namespaces to ordinary users")
+    need_user_namespaces()
     up.user = USER
     home = up.folder / "home"
     home.mkdir()

@@ -24,6 +24,7 @@ from tests.support.cell_spec import (
     status_field,
     sysctl,
 )
+from tests.support.ordinary_user import need_user_namespaces
 
 USER = HOST_ID + 2
 GROUP = HOST_ID + 3
@@ -34,13 +35,7 @@ pytestmark = pytest.mark.usefixtures("root")
 @pytest.fixture
 def as_user(open_folder: Path) -> dict[str, Any]:
     """How to launch a cell as an ordinary user, who can reach the program."""
-    for setting, off in (
-        ("kernel/unprivileged_userns_clone", "0"),
-        ("user/max_user_namespaces", "0"),
-    ):
-        path = Path("/proc/sys", setting)
-        if path.exists() and path.read_text().strip() == off:
-            pytest.skip(f"{path} forbids user namespaces to ordinary users")
+    need_user_namespaces()
     program = open_folder / "cloister-cell"
     shutil.copy(PROGRAM, program)
     return {

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from tests.support.ordinary_user import need_user_namespaces
 
 from cloister import confinement
 
@@ -37,10 +38,7 @@ def confined(
 ) -> Iterator[tuple[subprocess.Popen[str], set[str]]]:
     """A process that has confined itself, and what it says is in force."""
     if secret and not root:
-        for setting in ("kernel/unprivileged_userns_clone", "user/max_user_namespaces"):
-            path = Path("/proc/sys", setting)
-            if path.exists() and path.read_text().strip() == "0":
-                pytest.skip(f"{path} forbids user namespaces to ordinary users")
+        need_user_namespaces()
     source = Path(confinement.__file__).read_text()
     (folder / "confinement.py").write_text(source)
     code = CONFINED.format(
