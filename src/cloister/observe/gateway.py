@@ -27,6 +27,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from cloister import wire
+from cloister.channel import Channel, open_channel
 from cloister.confinement import confine
 from cloister.observe import exposition
 from cloister.observe.gateway_spec import GatewaySpec, ScrapedApp
@@ -226,15 +227,9 @@ def _target(app: ScrapedApp) -> Target:
 class OwnMetrics:
     """The supervisor's end of the channel: a line asks, a length and a text answer."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self._writer = writer
-        self._lock = asyncio.Lock()
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
         self._answer: asyncio.Task[str] | None = None
-
-    def say(self, message: str) -> None:
-        """One line to the supervisor."""
-        self._writer.write(f"{message}\n".encode())
 
     async def ask(self) -> str:
         """Cloister's own metrics, as text. Who is cancelled leaves the answer to others."""
@@ -243,23 +238,9 @@ class OwnMetrics:
         return await asyncio.shield(self._answer)
 
     async def _ask(self) -> str:
-        self.say("metrics")
-        length = int(await self._reader.readline())
-        return (await self._reader.readexactly(length)).decode()
-
-
-class _Channel(asyncio.StreamReader):
-    """What comes from the supervisor."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.ended = asyncio.Event()
-        """Set when the supervisor is gone."""
-
-    def feed_eof(self) -> None:
-        """Called at the end of the stream."""
-        self.ended.set()
-        super().feed_eof()
+        self._channel.say(b"metrics")
+        length = int(await self._channel.reader.readline())
+        return (await self._channel.reader.readexactly(length)).decode()
 
 
 def main() -> None:
@@ -271,13 +252,8 @@ def main() -> None:
 
 
 async def _serve(spec: GatewaySpec, protections: tuple[str, ...]) -> None:
-    channel = socket.socket(fileno=spec.channel)
-    reader = _Channel()
-    protocol = asyncio.StreamReaderProtocol(reader)
-    loop = asyncio.get_running_loop()
-    transport, _ = await loop.create_unix_connection(lambda: protocol, sock=channel)
-    own = OwnMetrics(reader, asyncio.StreamWriter(transport, protocol, reader, loop))
-    gateway = Gateway(spec.apps, own, spec.token_hash)
+    channel = await open_channel(spec.channel)
+    gateway = Gateway(spec.apps, OwnMetrics(channel), spec.token_hash)
     server = HttpServer(gateway.everything(guarded=True))
     for one in spec.listeners:
         if one.app is None:
@@ -285,8 +261,8 @@ async def _serve(spec: GatewaySpec, protections: tuple[str, ...]) -> None:
         else:
             handle = gateway.only(one.app, guarded=one.tcp)
         await server.listen(socket.socket(fileno=one.descriptor), handle)
-    own.say("ready " + ",".join(protections))
-    await reader.ended.wait()
+    channel.say_ready(protections)
+    await channel.ended.wait()
     server.close()
 
 

@@ -28,6 +28,7 @@ from typing import Any
 
 from cloister import wire
 from cloister.apps.rate import RateLimit
+from cloister.channel import open_channel
 from cloister.confinement import confine
 from cloister.model.object_key import parse_key, parse_pattern
 from cloister.model.signing import Grant
@@ -248,19 +249,6 @@ def _json(status: int, value: dict[str, Any]) -> Response:
     return Response(status, json.dumps(value).encode() + b"\n", "application/json")
 
 
-class _Channel(asyncio.StreamReader):
-    """What comes from the supervisor: nothing, until it is gone."""
-
-    def __init__(self, ended: asyncio.Event) -> None:
-        super().__init__()
-        self._ended = ended
-
-    def feed_eof(self) -> None:
-        """Called at the end of the stream."""
-        self._ended.set()
-        super().feed_eof()
-
-
 def main() -> None:
     """Runs a signer from the specification on the descriptor that the only argument names."""
     with os.fdopen(int(sys.argv[1]), "rb") as file:
@@ -304,26 +292,16 @@ async def _serve(
     issued: ledger.Ledger,
     protections: tuple[str, ...],
 ) -> None:
-    ended = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGTERM, ended.set)
-    reader = _Channel(ended)
-    protocol = asyncio.StreamReaderProtocol(reader)
-    channel = socket.socket(fileno=spec.channel)
-    transport, _ = await loop.create_unix_connection(lambda: protocol, sock=channel)
-    writer = asyncio.StreamWriter(transport, protocol, reader, loop)
-
-    def tell(answered: Answered) -> None:
-        writer.write(wire.encode(answered) + b"\n")
-
-    signer = Signer(stores, issued, tell)
+    channel = await open_channel(spec.channel)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, channel.ended.set)
+    signer = Signer(stores, issued, lambda answered: channel.say(wire.encode(answered)))
     methods = frozenset({"GET", "POST"})
     most = EACH * len(spec.askers)
     server = HttpServer(_no_asker, methods=methods, max_body=BODY_MAX, most=most, each=EACH)
     for asker in spec.askers:
         await server.listen(socket.socket(fileno=asker.descriptor), signer.handler(asker))
-    writer.write(f"ready {','.join(protections)}\n".encode())
-    await ended.wait()
+    channel.say_ready(protections)
+    await channel.ended.wait()
     await server.finish(_FINISHING)
     issued.close()
 
