@@ -34,6 +34,7 @@ pub fn run(options: &Relay) -> Result<(), String> {
     let destination = destination(options)?;
     let sink = Sink::new(io::stdout()).map_err(|error| format!("standard output: {error}"))?;
     let signals = process::block_signals()?;
+    process::run_promptly();
     let descriptors = process::raise_descriptor_limit();
     let places = Places::new(options.connections_max, Moment::now())
         .map_err(|error| format!("eventfd: {error}"))?;

@@ -40,6 +40,7 @@ pub fn run(options: &Serve) -> Result<(), String> {
         Control::new(socket).map_err(|error| format!("--control-fd {number}: {error}"))?;
     let sink = Sink::new(io::stdout()).map_err(|error| format!("standard output: {error}"))?;
     let signals = process::block_signals()?;
+    process::run_promptly();
     let descriptors = process::raise_descriptor_limit();
     let user = options.user.as_deref().map(User::parse).transpose()?;
     let means = Means {

@@ -42,6 +42,7 @@ pub fn run(options: &Sni) -> Result<(), String> {
     let directory = open_hosts(options)?;
     let sink = Sink::new(io::stdout()).map_err(|error| format!("standard output: {error}"))?;
     let signals = process::block_signals()?;
+    process::run_promptly();
     let descriptors = process::raise_descriptor_limit();
     let mut runtime = Runtime {
         generation: 1,
