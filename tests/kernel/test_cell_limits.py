@@ -15,6 +15,8 @@ NEEDED = {
     "pids": "pids",
     "processors": "cpu",
     "weighing": "cpu",
+    "braking": "cpu",
+    "own_group": "cpu",
 }
 
 

@@ -257,11 +257,12 @@ async def giving_way(groups: ControlGroups) -> None:
     """Whoever gives way leaves a busy processor to the others, and has its weight back then."""
     one = groups.application("one", Limits(cpu_weight=200, cpus=(0,)))
     other = groups.application("other", Limits(cpu_weight=200, cpus=(0,)))
-    if not one.give_way(True):
-        raise MissingFeatureError("this kernel has no cpu.idle (Linux 5.15)")
     async with cell(one, SPINNER) as first, cell(other, SPINNER) as second:
         await up(first)
         await up(second)
+        # Not before: it might never come up beside the other.
+        if not one.give_way(True):
+            raise MissingFeatureError("this kernel has no cpu.idle (Linux 5.15)")
         begun = [_used(group) for group in (one, other)]
         await eventually(lambda: _used(other) > begun[1] + 2, "two seconds of processor time")
         little, much = _used(one) - begun[0], _used(other) - begun[1]
@@ -291,6 +292,29 @@ async def background(groups: ControlGroups) -> None:
     groups.application("late", Limits(cpu_weight=50))
     assert not group.gives_way
     assert _read(folder, "cpu.idle").strip() == "0"
+
+
+async def braking(groups: ControlGroups) -> None:
+    """Who is slowed down has a tenth of a processor, and its own bound again then."""
+    group = groups.application("hog", Limits(cpu_max=0.5))
+    folder, version = group.folder("cpu") or ("", 0)
+    file = "cpu.max" if version == 2 else "cpu.cfs_quota_us"
+    assert _read(folder, file).split()[0] == "50000"
+    assert group.slow_down(True)
+    async with cell(group, SPINNER) as process:
+        await up(process)
+        used, begun = _used(group), time.monotonic()
+        await eventually(lambda: _used(group) > used + 0.2, "a fifth of a second of processor time")
+        elapsed = time.monotonic() - begun
+    # Two seconds, less the period that had begun.
+    assert elapsed > 1.5, elapsed
+    assert group.slow_down(False)
+    assert _read(folder, file).split()[0] == "50000"
+    # What another supervisor has left so: a configuration that is put into force ends it.
+    assert group.slow_down(True)
+    groups.application("hog", Limits())
+    assert not group.slowed
+    assert _read(folder, file).split()[0] in ("max", "-1")
 
 
 def _used(group: AppGroup) -> float:
@@ -463,6 +487,35 @@ async def leftovers(groups: ControlGroups) -> None:
                 await asyncio.sleep(0.01)
 
 
+async def own_group(groups: ControlGroups) -> None:
+    """A supervisor and what it starts are beside its applications, not among them; and back where
+    they came from in the end."""
+    site = discover().site("cpu")
+    assert site is not None
+    groups.make_way()
+    inner = _inner(site.folder)
+    folder = f"{site.folder}/{groups.name}.supervisor"
+    if folder not in inner:
+        folder = f"{site.folder}/supervisor"  # the kernel has demanded it, of version 2
+    assert str(os.getpid()) in _read(folder, "cgroup.procs").split()
+    file, weight = ("cpu.weight", "1000") if site.version == 2 else ("cpu.shares", "10240")
+    assert _read(folder, file).strip() == weight
+    # One that is started from it looks for its groups in the same place.
+    assert discover().site("cpu") == site
+    group = groups.application("some", Limits())
+    async with cell(group, IDLE) as process:
+        await up(process)
+        assert str(process.pid) in _read(folder, "cgroup.procs").split()
+    groups.close()
+    if not folder.endswith("/supervisor"):
+        assert folder not in _inner(site.folder)
+        assert str(os.getpid()) in _read(site.folder, "cgroup.procs").split()
+
+
+def _inner(folder: str) -> set[str]:
+    return {str(one) for one in Path(folder).iterdir()}
+
+
 async def watching(groups: ControlGroups) -> None:
     """Whoever watches is told of what happens, soon, once, and of nobody else."""
     told: list[tuple[str, Counters]] = []
@@ -502,6 +555,7 @@ SCENES: dict[str, Callable[[ControlGroups], Coroutine[None, None, None]]] = {
         weighing,
         giving_way,
         background,
+        braking,
         disks,
         slow_disk,
         weighing_disks,
@@ -509,6 +563,7 @@ SCENES: dict[str, Callable[[ControlGroups], Coroutine[None, None, None]]] = {
         entering,
         missing,
         leftovers,
+        own_group,
         watching,
     )
 }

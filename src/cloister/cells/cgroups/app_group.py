@@ -21,6 +21,7 @@ from cloister.cells.cgroups.limits import (
     Machine,
     cleared,
     demands,
+    slowed,
 )
 from cloister.cells.cgroups.tree import (
     inner,
@@ -83,6 +84,8 @@ class AppGroup:
         """What has become of the application's limits."""
         self.gives_way = False
         """Whether it does so for the time being (:meth:`give_way`)."""
+        self.slowed = False
+        """Whether it is so for the time being (:meth:`slow_down`)."""
 
     def limit(self, limits: Limits, machine: Machine) -> None:
         """Put these limits into force, also on what runs already.
@@ -90,11 +93,14 @@ class AppGroup:
         Raises :class:`CloisterError` where one that is required cannot be had.
         """
         wanted = demands(limits, machine, disks.disk_of)
-        for gone in {one.name for one in self._demanded} - {one.name for one in wanted}:
+        # An earlier supervisor may have left it slowed down, or giving way; no weight can be set
+        # in the latter case.
+        before = {one.name for one in self._demanded} | {"cpu-max"}
+        for gone in before - {one.name for one in wanted}:
             self._clear(gone)
         self._demanded = wanted
-        # An earlier supervisor may have left it so; and no weight could be set meanwhile.
         self._put_back()
+        self.slowed = False
         self.limits = tuple(self._demand(one) for one in wanted)
         missing = [one for one in self.limits if not (one.in_force or one.default)]
         if limits.required and missing:
@@ -155,13 +161,27 @@ class AppGroup:
                 write_all(found[0], BACKGROUND)
             else:
                 self._put_back()
-                for demand in self._demanded:
-                    if demand.name == "cpu-weight":
-                        self._set(demand)
+                self._set_again("cpu-weight")
         except OSError:  # Linux before 5.15, or the group has just gone
             return False
         self.gives_way = wanted
         return True
+
+    def slow_down(self, wanted: bool) -> bool:
+        """Leave what runs in the group a tenth of a processor, or its own ``cpu-max`` again;
+        whether that is in force now."""
+        if not wanted:
+            self._clear("cpu-max")
+            self._set_again("cpu-max")
+        elif self._set(slowed()).startswith("! "):
+            return False
+        self.slowed = wanted
+        return True
+
+    def _set_again(self, name: str) -> None:
+        for demand in self._demanded:
+            if demand.name == name:
+                self._set(demand)
 
     def _put_back(self) -> None:
         self._clear("cpu-background")

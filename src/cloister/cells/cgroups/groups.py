@@ -7,6 +7,9 @@ Below each :class:`~cloister.cells.cgroups.hierarchies.Site`::
     NODE/app/1           one cell's, in the tracking hierarchy only: version 2 where there is
                          any, else the freezer of version 1. Whoever is in it can be killed
                          as a whole.
+    NODE.supervisor      where processors are shared: the supervisor's, its door's and its other
+                         helpers'. In a group of version 2 that is not the first of all it is
+                         called ``supervisor``.
 
 In version 2 only the innermost groups hold processes, as it demands of groups that control
 others. Groups outlive processes and supervisors: what a killed one leaves, the next one with
@@ -20,16 +23,19 @@ import os
 from pathlib import Path
 
 from cloister.cells.cgroups.app_group import AppGroup
-from cloister.cells.cgroups.hierarchies import Host, Site, discover
-from cloister.cells.cgroups.limits import Machine, bound_of_all
+from cloister.cells.cgroups.hierarchies import OWN, Host, Site, discover
+from cloister.cells.cgroups.limits import Machine, bound_of_all, weight_of_own
 from cloister.cells.cgroups.placed import Placed, place
 from cloister.cells.cgroups.tree import (
     enable,
     inner,
     kill_tree,
     make_folder,
+    members,
     read,
+    remove_tree,
     remove_trees,
+    write,
     write_all,
 )
 from cloister.model.limits import Limits
@@ -110,8 +116,30 @@ class ControlGroups:
     def make_way(self) -> None:
         """Has this process, and so all that it starts from now on, leave the group that is to
         control those of the applications: with a single process in it, it could control none
-        (cgroup-v2.rst, "No Internal Process Constraint"). Idempotent."""
+        (cgroup-v2.rst, "No Internal Process Constraint"). It gets a group of its own beside
+        that of all applications wherever it shares processors with these. Idempotent."""
         self._begin()
+        for site in self._sites:
+            if "cpu" in site.controllers:
+                # Without it only its share of busy processors is another one.
+                with contextlib.suppress(OSError):
+                    folder = self._own_folder(site)
+                    make_folder(folder)
+                    write_all(folder, weight_of_own().writes(site.version) or ())
+                    write(f"{folder}/cgroup.procs", "0")
+
+    def _own_folder(self, site: Site) -> str:
+        if site.version == 2 and Path(site.folder, "cgroup.type").exists():
+            return f"{site.folder}/{OWN}"
+        return f"{site.folder}/{self.name}.{OWN}"
+
+    def _leave_own(self, site: Site) -> None:
+        """This process and its helpers are where they came from, and what they were in is gone."""
+        folder = f"{site.folder}/{self.name}.{OWN}"
+        for pid in members(folder):
+            with contextlib.suppress(OSError):  # it has ended meanwhile
+                write(f"{site.folder}/cgroup.procs", str(pid))
+        remove_tree(folder)
 
     def get(self, name: str) -> "AppGroup | None":
         """The group of an application that has one."""
@@ -164,7 +192,7 @@ class ControlGroups:
             folder = f"{site.folder}/{self.name}"
             with contextlib.suppress(OSError):
                 Path(folder).rmdir()
-
+            self._leave_own(site)
         if self._record is not None:
             self._record.unlink(missing_ok=True)
 

@@ -175,7 +175,7 @@ def discover() -> Host:
             # Of version 1 the delegated group is the unit's own in every hierarchy.
             folder = delegated if one.version == 2 else folder
         above, _, last = (folder or "").rpartition("/")
-        if one.version == 2 and last == OWN and _writable(above):
+        if last.rpartition(".")[2] == OWN and _writable(above):
             folder = above  # the one before has made way already
         if folder is None or not _writable(folder):
             refused = refused or "the control groups of this process belong to somebody else"

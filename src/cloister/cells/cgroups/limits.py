@@ -15,6 +15,9 @@ DEFAULT_PIDS = 512
 DEFAULT_MEMORY_SHARE = 0.5
 ALL_MEMORY_SHARE = 0.9
 """All applications of a supervisor together; the rest is the system's."""
+OWN_WEIGHT = 1000
+"""``cpu-weight`` of the supervisor and its door together, beside 100 of all applications. What is
+asked of any application goes through their hands: a door that waits for its turn makes all wait."""
 _SHARES = 1024
 """cpu.shares of version 1 that stand for the weight of 100."""
 _NO_BOUND = 2**63 - 4096
@@ -46,6 +49,11 @@ BACKGROUND: Writes = (Write("cpu.idle", "1"),)
 written (sched_group_set_shares() in kernel/sched/fair.c)."""
 _FOREGROUND: Writes = (Write("cpu.idle", "0"),)
 """The weight is the default then, where it was 1 before."""
+
+
+SLOW = 0.1
+"""Processors that an application has while it is slowed down
+(:mod:`cloister.cells.cgroups.slowing`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +111,16 @@ def demands(limits: Limits, machine: Machine, device: Callable[[str], str]) -> t
 def bound_of_all(machine: Machine) -> Demand:
     """What all applications together may use."""
     return _memory(Limits(memory=int(machine.memory * ALL_MEMORY_SHARE)), machine)
+
+
+def weight_of_own() -> Demand:
+    """What the supervisor's own group has."""
+    return _cpu_weight(OWN_WEIGHT)
+
+
+def slowed() -> Demand:
+    """What slows an application down, in the place of its own ``cpu-max``."""
+    return _cpu_max(SLOW)
 
 
 def cleared(name: str) -> dict[int, Writes]:
