@@ -10,7 +10,9 @@ import pytest
 from tests.neighbours.__main__ import summary
 from tests.neighbours.scene import ATTACKS, Latencies, Visitor, attack, both, calm, loud
 from tests.support.up import Up
+from tests.support.waiting import wait_until
 
+from cloister.apps.status import ResourceStatus
 from cloister.cells.cgroups.hierarchies import discover
 
 
@@ -45,6 +47,27 @@ def test_each_attack_is_stopped_and_the_neighbour_serves(up: Up, name: str) -> N
         visitor.close()
     assert up.app("quiet").pid == pid
     assert up.app("quiet").restarts == 0
+
+
+def test_who_is_killed_again_and_again_is_slowed_down(up: Up) -> None:
+    attack(up, "memory hog")
+    wait_until(lambda: fact(up).slowed, what="the hog's being slowed down", seconds=60)
+    begun = fact(up).counters.oom_kills
+    told = "slowed down to 0.1 processors: its processes are killed for lack of memory again"
+    assert told in up.log_path.read_text(errors="replace")
+    # Slowed down, it still is what it was, and is known for it.
+    wait_until(lambda: fact(up).counters.oom_kills > begun, what="one more", seconds=60)
+    assert fact(up).slowed
+    assert up.curl("quiet.example") == "quiet"
+    calm(up)
+    # Somebody has had it begin anew.
+    assert not fact(up).slowed
+
+
+def fact(up: Up) -> ResourceStatus:
+    resources = loud(up).resources
+    assert resources is not None
+    return resources
 
 
 def test_the_measure_would_notice_a_disturbance() -> None:

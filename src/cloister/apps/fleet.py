@@ -162,6 +162,8 @@ class Fleet:
     def command(self, name: str, verb: str) -> None:
         """Do ``start``, ``stop`` or ``restart`` to one. Raises :class:`UnknownAppError`."""
         service = self.version(name).service
+        if verb != "stop":
+            self._resources.begin_anew(name)
         verbs = {"start": service.start, "stop": service.stop, "restart": service.restart}
         verbs[verb]()
 

@@ -7,10 +7,12 @@ from collections.abc import Iterable
 from cloister.apps.full_disks import FullDisks
 from cloister.apps.giving_way import Attention
 from cloister.apps.logs import Level, LogEvent, Sink
+from cloister.apps.slowing import Brake
 from cloister.apps.status import ResourceStatus
 from cloister.cells.cgroups.app_group import AppGroup, LimitStatus
 from cloister.cells.cgroups.counters import Counters
 from cloister.cells.cgroups.groups import ControlGroups
+from cloister.cells.cgroups.limits import SLOW
 from cloister.cells.cgroups.watch import Watcher
 from cloister.cells.quotas.bounds import DiskBounds, DiskUsage
 from cloister.model.app import App
@@ -42,6 +44,7 @@ class Resources:
         self._sink = sink
         self._watcher: Watcher | None = None
         self._attention: Attention | None = None
+        self._brake: Brake | None = None
 
     def application(self, app: App) -> AppGroup:
         """The group of an application, with its limits in force. Raises as
@@ -53,9 +56,12 @@ class Resources:
         self._watcher.add(group)
         if self._attention is None:
             self._attention = Attention(self._gives_way)
+        if self._brake is None:
+            self._brake = Brake(self._slowed)
         # Only beside others of its kind does it matter: elsewhere it is the host's own affair.
         if app.control_group is None:
             self._attention.add(group, app.limits)
+            self._brake.add(group, app.limits)
         if known is None:
             self._say_missing(app.name, group.limits)
         return group
@@ -108,6 +114,8 @@ class Resources:
             self._watcher.remove(name)
         if self._attention is not None:
             self._attention.remove(name)
+        if self._brake is not None:
+            self._brake.remove(name)
         self._groups.release(name)
 
     def clear(self) -> None:
@@ -127,7 +135,14 @@ class Resources:
             group.counters(),
             group.gives_way,
             self._disk_usage.get(name, ()),
+            group.slowed,
         )
+
+    def begin_anew(self, name: str) -> None:
+        """An application is started again, as somebody has asked: it is not slowed down for what
+        it did before."""
+        if self._brake is not None:
+            self._brake.let_go(name)
 
     def has_room(self, name: str) -> bool:
         """Whether one more process of an application could start beside those that there are."""
@@ -151,6 +166,9 @@ class Resources:
         if self._attention is not None:
             self._attention.close()
             self._attention = None
+        if self._brake is not None:
+            self._brake.close()
+            self._brake = None
 
     def _begin_look(self, disks: DiskBounds) -> asyncio.Task[dict[str, tuple[DiskUsage, ...]]]:
         """Who asks meanwhile waits for the same look; and a look that hangs is the only one."""
@@ -183,7 +201,19 @@ class Resources:
             message = "gives way no more"
         self._say(name, message, Level.INFO)
 
+    def _slowed(self, name: str, slowed: bool) -> None:
+        if slowed:
+            message = (
+                f"slowed down to {SLOW:g} processors: its processes are killed for lack of memory "
+                "again and again"
+            )
+            self._say(name, message, Level.WARNING)
+        else:
+            self._say(name, "slowed down no more", Level.INFO)
+
     def _tell(self, name: str, news: Counters) -> None:
+        if news.oom_kills and self._brake is not None:
+            self._brake.killed(name)
         for message in describe(news):
             self._say(name, message, Level.WARNING)
 

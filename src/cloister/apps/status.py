@@ -72,6 +72,9 @@ class ResourceStatus:
     """Whether it waits for the others: it uses more than its share of busy processors."""
     disks: tuple[DiskUsage, ...] = ()
     """On each file system where `disk` or `disk-files` bounds it."""
+    slowed: bool = False
+    """Whether it has a tenth of a processor for now: its processes are killed for lack of memory
+    again and again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,7 +104,10 @@ class AppLimitsTable(Table):
         "Whether what wakes up in other applications goes first on busy processors: `auto`, while "
         "this one uses more of them than its share by weight (where several with different "
         "weights do, the weights alone decide); `always`, for work that can wait: it gets what "
-        "the others leave; `never`. It takes Linux 5.15.",
+        "the others leave; `never`. It takes Linux 5.15. Unless it is `never`, an application "
+        "beside others whose processes the kernel kills for lack of memory again and again (five "
+        "within two seconds) has a tenth of a processor until that has not happened for five "
+        "seconds.",
         example='"always"',
         default=CpuBackground.AUTO.value,
     )

@@ -202,6 +202,12 @@ def _apps(apps: tuple[AppStatus, ...]) -> Iterator[Family]:
         "processors.",
         ((names, int(one.gives_way)) for names, one in resources),
     )
+    yield gauge(
+        "cloister_app_slowed",
+        "Whether the application is slowed down: its processes are killed for lack of memory "
+        "again and again.",
+        ((names, int(one.slowed)) for names, one in resources),
+    )
     yield from _stored([(names, disk) for names, one in resources for disk in one.disks])
 
 

@@ -10,7 +10,7 @@ from cloister.cli import output
 from cloister.model.errors import CloisterError, DaemonUnreachableError
 
 if TYPE_CHECKING:
-    from cloister.apps.status import AppStatus, DaemonStatus, ProtectionStatus
+    from cloister.apps.status import AppStatus, DaemonStatus, ProtectionStatus, ResourceStatus
     from cloister.cells.cgroups.counters import Counters
     from cloister.cells.quotas.bounds import DiskUsage
 
@@ -198,18 +198,28 @@ def _print_resources(apps: "tuple[AppStatus, ...]") -> None:
     for app in apps:
         if app.resources is None:
             continue
-        missing = [one for one in app.resources.limits if not one.in_force]
-        for one in missing:
-            click.echo(f"{app.name}: {one.name} {one.value} is not in force: {one.detail}")
-        met = _limits_met(app.resources.counters)
-        if met:
-            click.echo(f"{app.name}: {met}")
-        if app.resources.gives_way:
-            click.echo(f"{app.name}: gives way: it uses more than its share of busy processors")
-        for disk in app.resources.disks:
-            click.echo(f"{app.name}: {_on_disk(disk)}")
-        if missing or met or app.resources.gives_way or app.resources.disks:
+        facts = _resources_facts(app.resources)
+        for fact in facts:
+            click.echo(f"{app.name}: {fact}")
+        if facts:
             click.echo()
+
+
+def _resources_facts(resources: "ResourceStatus") -> list[str]:
+    """What is out of the ordinary, and what is on disks."""
+    facts = [
+        f"{one.name} {one.value} is not in force: {one.detail}"
+        for one in resources.limits
+        if not one.in_force
+    ]
+    met = _limits_met(resources.counters)
+    if met:
+        facts.append(met)
+    if resources.gives_way:
+        facts.append("gives way: it uses more than its share of busy processors")
+    if resources.slowed:
+        facts.append("slowed down: its processes are killed for lack of memory again and again")
+    return [*facts, *map(_on_disk, resources.disks)]
 
 
 def _on_disk(disk: "DiskUsage") -> str:

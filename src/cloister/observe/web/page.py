@@ -351,6 +351,8 @@ def _more(app: AppStatus, now: float) -> str:
         ]
         if app.resources.gives_way:
             facts.append(("processors", "gives way: it uses more than its share of busy ones"))
+        if app.resources.slowed:
+            facts.append(("memory", "slowed down: it uses up its limit again and again"))
     last = ""
     if app.failure is not None:
         facts.append(("last failure", f"{app.failure.message}, {_ago(now - app.failure.time)} ago"))
