@@ -86,7 +86,8 @@ Linux {platform.release()} on {platform.machine()}, {os.cpu_count()} cores, load
 
 One supervisor runs two applications with TLS behind the door. One does what its row says, with
 all that its limits let it have: the defaults of every application, and `memory = "256M"`. The
-other one is asked, on one connection, one request after the other. Medians of {rounds} rounds,
+other one is asked, on one connection, one request after the other, by a client that waits for no
+processor (SCHED_FIFO), as one on another machine would not. Medians of {rounds} rounds,
 in each of which every attack is measured for {seconds:g} s right after as many quiet seconds; the
 ratio is the median of the rounds' own ratios. An attack is measured from the moment in which it
 has come to where it is stopped: it is refused, or killed, or its lines are lost, and a fork bomb
