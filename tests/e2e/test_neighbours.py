@@ -40,7 +40,7 @@ def test_each_attack_is_stopped_and_the_neighbour_serves(up: Up, name: str) -> N
         assert tasks is not None
         assert tasks <= 512
         assert memory is not None
-        assert memory <= 256 << 20
+        assert memory <= 512 << 20
         calm(up)
         assert up.curl("loud.example") == "loud"
     finally:

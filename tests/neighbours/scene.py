@@ -18,7 +18,7 @@ from tests.support.waiting import wait_until
 from cloister.apps.status import AppStatus
 from cloister.control.client import ControlClient
 
-LIMITS = '[apps.loud.limits]\nmemory = "256M"\nswap = "0"\n'
+LIMITS = '[apps.loud.limits]\nmemory = "512M"\nswap = "0"\n'
 
 QUIET = """
 async def app(scope, receive, send):

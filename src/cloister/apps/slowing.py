@@ -9,10 +9,14 @@ from collections.abc import Callable
 from cloister.cells.cgroups.app_group import AppGroup
 from cloister.cells.cgroups.limits import SLOW
 from cloister.cells.cgroups.slowing import Slowing
+from cloister.cells.cgroups.watch import PAUSE
 from cloister.model.limits import CpuBackground, Limits
 
 INTERVAL = 0.25
 """Seconds between two looks."""
+ATTENTIVE = PAUSE + 2.0
+"""Seconds without a kill after which there is nothing to look at: more than those for which nobody
+is told of the next one."""
 
 Tell = Callable[[str, bool], None]
 """An application's name, and whether it is slowed down from now on."""
@@ -44,9 +48,11 @@ class Brake:
 
     def let_go(self, name: str) -> None:
         """What there was is forgiven: somebody has had it begin anew."""
-        self._looking.pop(name, None)
-        group, _ = self._groups.get(name, (None, None))
-        if group is not None and group.slowed and group.slow_down(False):
+        if name not in self._looking:
+            return
+        group, _ = self._groups[name]
+        self._looking[name] = Slowing(group.counters().oom_kills, self._loop.time())
+        if group.slowed and group.slow_down(False):
             self._tell(name, False)
 
     def remove(self, name: str) -> None:
@@ -70,7 +76,7 @@ class Brake:
             slow = deciding.look(group.counters().oom_kills, now) and self._may_be(limits)
             if group.slowed != slow and group.slow_down(slow):
                 self._tell(name, slow)
-            if deciding.calm(now):
+            if deciding.quiet(now) >= ATTENTIVE:
                 del self._looking[name]
         if self._looking:
             self._timer = self._loop.call_later(INTERVAL, self._look)

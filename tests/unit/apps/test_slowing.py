@@ -45,6 +45,7 @@ async def until(true: Callable[[], bool]) -> None:
 @pytest.fixture(autouse=True)
 def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slowing, "INTERVAL", 0.01)
+    monkeypatch.setattr(slowing, "ATTENTIVE", 0.2)
     monkeypatch.setattr(rules, "CALM", 0.1)
 
 
@@ -83,6 +84,8 @@ def test_who_is_started_again_is_let_go() -> None:
         made.let_go("hog")
         assert not hog.slowed
         assert told == [("hog", True), ("hog", False)]
+        # What goes on is noticed again, though nobody may say so soon.
+        await until(lambda: hog.slowed)
         made.let_go("unknown")
         made.close()
 

@@ -38,10 +38,10 @@ class Slowing:
             del self._seen[0]
         if kills - self._seen[0][1] >= OFTEN:
             self.slowed = True
-        elif self.calm(now):
+        elif self.quiet(now) >= CALM:
             self.slowed = False
         return self.slowed
 
-    def calm(self, now: float) -> bool:
-        """Whether there is nothing to look at any more."""
-        return now - self._last >= CALM
+    def quiet(self, now: float) -> float:
+        """Seconds without a kill."""
+        return now - self._last

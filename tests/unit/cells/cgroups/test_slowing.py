@@ -14,9 +14,8 @@ def test_a_storm_is_noticed_and_its_end_as_well() -> None:
     last = 1.9 + CALM - 1
     assert deciding.look(OFTEN + 1, last)
     assert deciding.look(OFTEN + 1, last + CALM - 1)
-    assert not deciding.calm(last + CALM - 1)
+    assert deciding.quiet(last + CALM - 1) == CALM - 1
     assert not deciding.look(OFTEN + 1, last + CALM)
-    assert deciding.calm(last + CALM)
 
 
 def test_what_was_killed_before_does_not_count() -> None:
