@@ -1,5 +1,6 @@
 """Waiting for an outcome, never for a time."""
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -46,3 +47,11 @@ def wait_until(
         if deadline.expired:
             raise AssertionError(f"{what} did not come true in {seconds} s; last: {value!r}")
         time.sleep(interval)
+
+
+async def until(condition: Callable[[], object], *, seconds: float = 20.0) -> None:
+    """As :func:`wait_until`, on an event loop that does something meanwhile."""
+    deadline = Deadline(seconds)
+    while not condition():
+        assert not deadline.expired, f"it did not come true in {seconds} s"
+        await asyncio.sleep(INTERVAL)

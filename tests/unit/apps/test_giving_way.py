@@ -1,12 +1,11 @@
 """When the applications are looked at, and what comes of it."""
 
 import asyncio
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
 import pytest
+from tests.support.waiting import until
 
 from cloister.apps import giving_way
 from cloister.apps.giving_way import Attention, Processors
@@ -42,13 +41,6 @@ class Machine:
     def crowded(self) -> bool:
         self.looks += 1
         return self.is_crowded
-
-
-async def until(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + 20
-    while not true():
-        assert time.monotonic() < end
-        await asyncio.sleep(0.01)
 
 
 @pytest.fixture(autouse=True)

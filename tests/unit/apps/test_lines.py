@@ -3,20 +3,12 @@
 import asyncio
 import itertools
 import os
-import time
-from collections.abc import Callable
 
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.waiting import until
 
 from cloister.apps.lines import LINE_LIMIT, LastLines, Line, LineSplitter, PipeReader
-
-
-async def until(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + 10
-    while not true():
-        assert time.monotonic() < end
-        await asyncio.sleep(0.001)
 
 
 def split(*chunks: bytes, limit: int = LINE_LIMIT) -> list[Line]:

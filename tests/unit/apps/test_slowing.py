@@ -1,11 +1,10 @@
 """When an application is looked at after a kill, and what comes of it."""
 
 import asyncio
-import time
-from collections.abc import Callable
 from typing import cast
 
 import pytest
+from tests.support.waiting import until
 
 from cloister.apps import slowing
 from cloister.apps.slowing import Brake
@@ -33,13 +32,6 @@ class Group:
         if self.able:
             self.slowed = wanted
         return self.able
-
-
-async def until(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + 20
-    while not true():
-        assert time.monotonic() < end
-        await asyncio.sleep(0.01)
 
 
 @pytest.fixture(autouse=True)
