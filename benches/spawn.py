@@ -50,7 +50,7 @@ class Contestant:
         if self.descriptor is not None:
             os.lseek(self.descriptor, 0, os.SEEK_SET)
         begin = time.perf_counter_ns()
-        process = os.posix_spawn(self.command[0], self.command, {"PATH": "/usr/bin:/bin"})
+        process = os.posix_spawn(self.command[0], list(self.command), {"PATH": "/usr/bin:/bin"})
         _, status = os.waitpid(process, 0)
         taken = time.perf_counter_ns() - begin
         if status != 0:
@@ -96,8 +96,8 @@ def _bubblewrap(wanted: spec.Spec) -> Contestant:
 
 
 def _unshare() -> Contestant:
-    words = (_program("unshare"), "--user", "--map-root-user", "--mount", "--pid", "--fork")
-    words += ("--ipc", "--uts", "--net", "--cgroup", "--mount-proc")
+    words = [_program("unshare"), "--user", "--map-root-user", "--mount", "--pid", "--fork"]
+    words += ["--ipc", "--uts", "--net", "--cgroup", "--mount-proc"]
     return Contestant(UNSHARE, "unshare, the host's files as they are", (*words, TRUE))
 
 

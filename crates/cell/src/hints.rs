@@ -112,7 +112,7 @@ pub fn hint(operation: &Operation, problem: &Problem) -> Option<String> {
                 .into()
         }
         (Operation::OfferEgress { .. }, Errno::NAMETOOLONG) => {
-            "the name of a socket has at most 108 bytes (unix(7))".into()
+            "the name of a socket has at most 107 bytes, and a zero after them (unix(7))".into()
         }
         (Operation::NameHosts(_), Errno::FBIG) => format!(
             "at most {} bytes of it are read: shorten it",
