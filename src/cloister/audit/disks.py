@@ -7,10 +7,10 @@ import struct
 from collections.abc import Awaitable, Callable, Sequence
 from fcntl import ioctl
 
-from cloister import proc
 from cloister.cells.quotas import helper
 from cloister.cells.quotas.messages import Action, Answer, Look, Seen
 from cloister.model.errors import CloisterError
+from cloister.mounts import of_process
 
 Ask = Callable[[Sequence[Action]], Awaitable[tuple[Answer, ...]]]
 
@@ -105,13 +105,11 @@ def _project(folder: str) -> tuple[int, int] | None:
 
 def _mounted(device: int) -> str | None:
     """Where this process has a device's file system mounted, and nothing over it."""
-    number = f"{os.major(device)}:{os.minor(device)}"
-    for line in proc.text(os.getpid(), "mountinfo").splitlines():
-        fields = line.split(" ")
-        point = proc.unescaped(fields[4])
+    for mount in of_process(os.getpid()):
         try:
-            if fields[2] == number and os.stat(point).st_dev == device:  # noqa: PTH116 - a text
-                return point
+            # Another one may be over it.
+            if mount.device == device and os.stat(mount.point).st_dev == device:  # noqa: PTH116
+                return mount.point
         except OSError:
             continue
     return None

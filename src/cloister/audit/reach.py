@@ -12,6 +12,7 @@ from functools import lru_cache
 
 from cloister.audit.disks import Disks
 from cloister.audit.facts import BoundedDisk, Identity, Process, Reach
+from cloister.mounts import of_process
 
 SYSTEM_SECRETS = (
     "/etc/shadow",
@@ -170,7 +171,7 @@ class _View:
     def _writable_folders(self) -> dict[int, tuple[str, list[str]]]:
         """By device: a mount point, and folders that it may write to."""
         tried = ("/", "/srv", "/var", "/var/lib", "/var/log", "/var/tmp", "/tmp", "/home", "/root")  # noqa: S108
-        disks = dict(self._disks())
+        disks = self._disks()
         found: dict[int, tuple[str, list[str]]] = {}
         for path in dict.fromkeys((*tried, *disks)):
             mount, state = self._mount_of(path, disks), self._state(path)
@@ -181,19 +182,14 @@ class _View:
                 found.setdefault(state.st_dev, (mount, []))[1].append(path)
         return found
 
-    def _disks(self) -> Iterator[tuple[str, bool]]:
+    def _disks(self) -> dict[str, bool]:
         """Mount points, and whether they are disks that can be written to. The last mount of a
         point counts."""
         try:
-            with open(f"/proc/{self._pid}/mountinfo", encoding="utf-8", errors="replace") as file:  # noqa: PTH123
-                lines = file.readlines()
+            mounts = of_process(self._pid)
         except OSError:
-            return
-        for line in lines:
-            fields = line.split()
-            end = fields.index("-")
-            options = fields[5].split(",") + fields[end + 3].split(",")
-            yield fields[4], fields[end + 1] in _DISKS and "ro" not in options
+            return {}
+        return {one.point: one.kind in _DISKS and one.writable for one in mounts}
 
     def _mount_of(self, path: str, disks: dict[str, bool]) -> str | None:
         while path not in disks:

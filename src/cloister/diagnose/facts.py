@@ -140,17 +140,6 @@ class Walk:
         return self.steps[-1] if self.steps and not self.error else None
 
 
-@dataclass(frozen=True, slots=True)
-class Mount:
-    """One line of proc_pid_mountinfo(5)."""
-
-    point: str
-    root: str
-    """Which folder of the file system is mounted."""
-    kind: str
-    device: int
-
-
 class SocketType(Enum):
     """socket(2)."""
 

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from cloister.diagnose.case import Case
-from cloister.diagnose.facts import Kind, Mount, Process, Step
+from cloister.diagnose.facts import Kind, Process, Step
+from cloister.mounts import Mount
 
 _PRIVATE_TMP = "systemd-private-"
 """In the folder that systemd mounts over /tmp and /var/tmp for PrivateTmp= (systemd.exec(5))."""

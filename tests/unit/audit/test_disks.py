@@ -99,7 +99,7 @@ def test_what_cannot_be_asked_is_said(
 def test_a_disk_that_is_mounted_elsewhere_only(
     kernel: Kernel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(disks.proc, "text", lambda pid, name: "")
+    monkeypatch.setattr(disks, "of_process", lambda pid: ())
     asked = Disks(kernel.ask)
     assert asked.bound(str(tmp_path), "/a") is None
     assert "not mounted here" in asked.unseen[0]

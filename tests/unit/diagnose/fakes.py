@@ -9,7 +9,6 @@ from cloister.diagnose.facts import (
     Credentials,
     Kind,
     Limit,
-    Mount,
     Namespaces,
     Place,
     Process,
@@ -21,6 +20,7 @@ from cloister.diagnose.facts import (
     Walk,
 )
 from cloister.diagnose.target import Target
+from cloister.mounts import Mount
 
 OWN = Process(
     pid=1000,

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from cloister.proc import unescaped
+from cloister.mounts import parse
 
 CONTROLLERS = ("cpu", "cpuset", "io", "memory", "pids")
 """What limits are set by, as version 2 calls them."""
@@ -85,14 +85,11 @@ class Mounted:
 def mounted(mountinfo: str) -> tuple[Mounted, ...]:
     """From the text of a proc_pid_mountinfo(5)."""
     found = []
-    for line in mountinfo.splitlines():
-        before, _, after = line.partition(" - ")
-        root, point = (unescaped(field) for field in before.split()[3:5])
-        kind, _, options = after.split()[:3]
-        if kind == "cgroup2":
-            found.append(Mounted(2, frozenset(), root, point))
-        elif kind == "cgroup":
-            found.append(Mounted(1, frozenset(options.split(",")), root, point))
+    for one in parse(mountinfo):
+        if one.kind == "cgroup2":
+            found.append(Mounted(2, frozenset(), one.root, one.point))
+        elif one.kind == "cgroup":
+            found.append(Mounted(1, frozenset(one.options), one.root, one.point))
     return tuple(found)
 
 

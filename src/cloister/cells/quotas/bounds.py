@@ -28,6 +28,7 @@ from cloister.cells.quotas.projects import FREED, PASSING, ProjectStore, Record
 from cloister.model.app import App
 from cloister.model.disk import files_allowed, is_bounded, way_out
 from cloister.model.errors import CloisterError
+from cloister.mounts import of_process
 
 Ask = Callable[[Sequence[Action]], Awaitable[tuple[Answer, ...]]]
 _TRIES = 64
@@ -228,7 +229,7 @@ class DiskBounds:
         out = way_out(app)
         if out is not None:
             raise CloisterError(f"{app.name} could have more on disks", why=out[0], hint=out[1])
-        mounted = mounts.read()
+        mounted = of_process(os.getpid())
         found = places.find(app, mounted)
         record = self._store.get(name) if self._root else None
         for project in self._candidates(name):

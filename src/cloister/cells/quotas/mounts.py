@@ -1,38 +1,9 @@
-"""Which file systems are mounted where: proc_pid_mountinfo(5)."""
+"""Which mount a path is on, and what is mounted below it."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
-from cloister.proc import unescaped
-
-
-@dataclass(frozen=True, slots=True)
-class Mount:
-    """One mount."""
-
-    point: str
-    kind: str
-    """The file system's kind, for example ``ext4``."""
-    source: str
-    """Its device, where it has one."""
-    writable: bool
-
-
-def read() -> tuple[Mount, ...]:
-    """This process's mounts, in the order in which they were made."""
-    return parse(Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace"))
-
-
-def parse(mountinfo: str) -> tuple[Mount, ...]:
-    """From the file's text."""
-    found = []
-    for line in mountinfo.splitlines():
-        before, _, after = line.partition(" - ")
-        fields, (kind, source, options) = before.split(" "), after.split(" ", 2)
-        writable = "ro" not in fields[5].split(",") and "ro" not in options.split(",")
-        found.append(Mount(unescaped(fields[4]), kind, unescaped(source), writable))
-    return tuple(found)
+from cloister.mounts import Mount
 
 
 def of(path: str, mounts: Iterable[Mount]) -> Mount | None:

@@ -5,7 +5,7 @@ import os
 from dataclasses import dataclass
 
 from cloister.cells.quotas.messages import Kind, Seen
-from cloister.cells.quotas.mounts import Mount
+from cloister.mounts import Mount
 
 MEMORY = frozenset(
     {

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from cloister.cells.quotas import mounts
-from cloister.cells.quotas.mounts import Mount
 from cloister.model.app import App
 from cloister.model.disk import overlap, writable_places
 from cloister.model.errors import CloisterError
+from cloister.mounts import Mount
 
 _LINKS = 40
 """How many are followed (path_resolution(7))."""

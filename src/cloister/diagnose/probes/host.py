@@ -14,7 +14,6 @@ from cloister.diagnose.facts import (
     Attempt,
     Credentials,
     Limit,
-    Mount,
     Place,
     Process,
     SocketType,
@@ -24,6 +23,7 @@ from cloister.diagnose.facts import (
     Walk,
 )
 from cloister.diagnose.probes import logs, networks, paths, processes, stand_in, units
+from cloister.mounts import Mount
 
 T = TypeVar("T")
 

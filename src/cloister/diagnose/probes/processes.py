@@ -6,7 +6,8 @@ from pathlib import Path
 
 from cloister import proc
 from cloister.cells.cgroups.hierarchies import bounding, mounted
-from cloister.diagnose.facts import Credentials, Limit, Mount, Namespaces, Process
+from cloister.diagnose.facts import Credentials, Limit, Namespaces, Process
+from cloister.mounts import Mount, of_process
 
 
 def process_name(pid: int) -> str | None:
@@ -51,15 +52,9 @@ def process(pid: int) -> Process | None:
 
 def mounts(pid: int) -> tuple[Mount, ...]:
     """The mounts of a process's view, in the order in which they cover each other."""
-    found = []
     with suppress(OSError):
-        for line in proc.text(pid, "mountinfo").splitlines():
-            fields = line.split(" ")
-            kind = fields[fields.index("-") + 1]
-            major, minor = fields[2].split(":")
-            device = os.makedev(int(major), int(minor))
-            found.append(Mount(proc.unescaped(fields[4]), proc.unescaped(fields[3]), kind, device))
-    return tuple(found)
+        return of_process(pid)
+    return ()
 
 
 def open_files(pid: int) -> Limit | None:

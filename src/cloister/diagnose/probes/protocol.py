@@ -6,7 +6,6 @@ from cloister.diagnose.facts import (
     Attempt,
     Credentials,
     Limit,
-    Mount,
     Place,
     Process,
     TcpListener,
@@ -14,6 +13,7 @@ from cloister.diagnose.facts import (
     UnixSocket,
     Walk,
 )
+from cloister.mounts import Mount
 
 
 class Probes(Protocol):

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 from cloister.diagnose import cures
 from cloister.diagnose.case import Case
-from cloister.diagnose.facts import Mount
 from cloister.diagnose.views import Divergence, divergence
 from cloister.model.finding import Finding
+from cloister.mounts import Mount
 
 CODES = ("private-tmp",)
 

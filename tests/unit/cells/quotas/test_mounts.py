@@ -1,7 +1,7 @@
 """Which file system a path is on, by a mountinfo of proc_pid_mountinfo(5)."""
 
 from cloister.cells.quotas import mounts
-from cloister.cells.quotas.mounts import Mount
+from cloister.mounts import parse
 
 TEXT = """\
 22 1 254:1 / / rw,relatime shared:1 - ext4 /dev/vda1 rw,errors=remount-ro
@@ -11,14 +11,7 @@ TEXT = """\
 43 41 254:18 / /srv/blog/more rw - ext4 /dev/vdd rw
 44 22 254:19 / /srv rw - f2fs /dev/vde ro
 """
-ROOT, RUN, SRV, SPACE, MORE, OVER = mounts.parse(TEXT)
-
-
-def test_each_line_is_a_mount() -> None:
-    assert Mount("/", "ext4", "/dev/vda1", writable=True) == ROOT
-    assert Mount("/srv", "xfs", "/dev/vdb", writable=True) == SRV
-    assert Mount("/srv/blog/with space", "ext4", "/dev/vdc", writable=False) == SPACE
-    assert not OVER.writable
+ROOT, RUN, SRV, SPACE, MORE, OVER = parse(TEXT)
 
 
 def test_the_innermost_mount_counts_and_of_several_the_last() -> None:
@@ -33,7 +26,3 @@ def test_the_innermost_mount_counts_and_of_several_the_last() -> None:
 def test_what_is_mounted_below_may_be_written_to() -> None:
     assert mounts.below("/srv/blog", (ROOT, RUN, SRV, SPACE, MORE)) == ("/srv/blog/more",)
     assert mounts.below("/srv/blog/more", (ROOT, MORE)) == ()
-
-
-def test_of_this_process_there_is_a_root() -> None:
-    assert any(one.point == "/" for one in mounts.read())

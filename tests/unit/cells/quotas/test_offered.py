@@ -5,8 +5,8 @@ import errno
 import pytest
 
 from cloister.cells.quotas.messages import DiskUse, Kind, Seen
-from cloister.cells.quotas.mounts import Mount
 from cloister.cells.quotas.offered import obstacle, takes_room
+from cloister.mounts import Mount
 
 EXT4, TMPFS = 0xEF53, 0x01021994
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from cloister.cells.quotas import places
-from cloister.cells.quotas.mounts import Mount
 from cloister.cells.quotas.places import Place
 from cloister.model.app import App, CommandProgram
 from cloister.model.errors import CloisterError
 from cloister.model.isolation import Bind, Isolation, RootFilesystem
+from cloister.mounts import Mount
 
 
 def app(*binds: Bind, rootfs: RootFilesystem | None = None) -> App:
@@ -24,7 +24,7 @@ def bind(path: Path, *, writable: bool = True) -> Bind:
 
 
 def mount(path: Path, *, writable: bool = True) -> Mount:
-    return Mount(str(path), "ext4", "/dev/x", writable)
+    return Mount(str(path), "ext4", "/dev/x", writable=writable)
 
 
 def test_what_is_read_only_or_missing_is_no_place(tmp_path: Path) -> None:
