@@ -182,6 +182,9 @@ def test_a_supervisor_of_an_ordinary_user(up: UnitUp) -> None:
         return found["uid"] == 0 and found["pid"] == 1 and found["network"] != own["network"]
 
     wait_until(apart, what="the application in namespaces of its own", seconds=60)
+    # Both have answered until then, on one socket.
+    before = Path(f"/proc/{own['pid']}")
+    wait_until(lambda: not before.exists(), what="the end of the one before", seconds=60)
     maps = [{"container": 0, "host": 100_000, "size": 10}]
     refused = up.configure("PUT", f"{path}/isolation/uidmap", maps)
     assert "`uidmap` has the user" in refused["detail"], refused
