@@ -8,11 +8,19 @@ from collections.abc import Iterator
 
 import pytest
 from tests.neighbours.__main__ import summary
-from tests.neighbours.scene import ATTACKS, Latencies, Visitor, attack, both, calm, loud
+from tests.neighbours.scene import (
+    ATTACKS,
+    MEMORY,
+    Latencies,
+    Visitor,
+    attack,
+    both,
+    calm,
+    resources_of_loud,
+)
 from tests.support.up import Up
 from tests.support.waiting import wait_until
 
-from cloister.apps.status import ResourceStatus
 from cloister.cells.cgroups.hierarchies import discover
 
 
@@ -34,13 +42,12 @@ def test_each_attack_is_stopped_and_the_neighbour_serves(up: Up, name: str) -> N
         attack(up, name)
         for _ in range(50):
             visitor.ask()
-        resources = loud(up).resources
-        assert resources is not None
-        tasks, memory = resources.usage.tasks, resources.usage.memory_bytes
+        usage = resources_of_loud(up).usage
+        tasks, memory = usage.tasks, usage.memory_bytes
         assert tasks is not None
         assert tasks <= 512
         assert memory is not None
-        assert memory <= 512 << 20
+        assert memory <= MEMORY << 20
         calm(up)
         assert up.curl("loud.example") == "loud"
     finally:
@@ -51,23 +58,17 @@ def test_each_attack_is_stopped_and_the_neighbour_serves(up: Up, name: str) -> N
 
 def test_who_is_killed_again_and_again_is_slowed_down(up: Up) -> None:
     attack(up, "memory hog")
-    wait_until(lambda: fact(up).slowed, what="the hog's being slowed down", seconds=60)
-    begun = fact(up).counters.oom_kills
+    wait_until(lambda: resources_of_loud(up).slowed, what="the hog's being slowed down", seconds=60)
+    kills = resources_of_loud(up).counters.oom_kills
     told = "slowed down to 0.1 processors: its processes are killed for lack of memory again"
     assert told in up.log_path.read_text(errors="replace")
     # Slowed down, it still is what it was, and is known for it.
-    wait_until(lambda: fact(up).counters.oom_kills > begun, what="one more", seconds=60)
-    assert fact(up).slowed
+    wait_until(lambda: resources_of_loud(up).counters.oom_kills > kills, what="more", seconds=60)
+    assert resources_of_loud(up).slowed
     assert up.curl("quiet.example") == "quiet"
     calm(up)
     # Somebody has had it begin anew.
-    assert not fact(up).slowed
-
-
-def fact(up: Up) -> ResourceStatus:
-    resources = loud(up).resources
-    assert resources is not None
-    return resources
+    assert not resources_of_loud(up).slowed
 
 
 def test_the_measure_would_notice_a_disturbance() -> None:

@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from tests.neighbours.scene import ATTACKS, Latencies, Visitor, attack, both, calm
+from tests.neighbours.scene import ATTACKS, MEMORY, Latencies, Visitor, attack, both, calm
 
 PROMISE = 2.0
 """The p99 beside an attack is at most this much of the quiet one."""
@@ -85,7 +85,7 @@ Linux {platform.release()} on {platform.machine()}, {os.cpu_count()} cores, load
 {load:.1f} at the end.
 
 One supervisor runs two applications with TLS behind the door. One does what its row says, with
-all that its limits let it have: the defaults of every application, and `memory = "512M"`. The
+all that its limits let it have: the defaults of every application, and `memory = "{MEMORY}M"`. The
 other one is asked, on one connection, one request after the other, by a client that waits for no
 processor (SCHED_FIFO), as one on another machine would not. Medians of {rounds} rounds,
 in each of which every attack is measured for {seconds:g} s right after as many quiet seconds; the

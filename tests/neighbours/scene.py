@@ -15,10 +15,12 @@ from dataclasses import dataclass
 from tests.support.up import Up, open_folder
 from tests.support.waiting import wait_until
 
-from cloister.apps.status import AppStatus
+from cloister.apps.status import AppStatus, ResourceStatus
 from cloister.control.client import ControlClient
 
-LIMITS = '[apps.loud.limits]\nmemory = "512M"\nswap = "0"\n'
+MEMORY = 512
+"""MiB: a fork bomb is not killed for its memory, and a hog soon is."""
+LIMITS = f'[apps.loud.limits]\nmemory = "{MEMORY}M"\nswap = "0"\n'
 
 QUIET = """
 async def app(scope, receive, send):
@@ -117,8 +119,7 @@ def attack(up: Up, name: str) -> None:
 
 def has_bitten(up: Up, name: str) -> bool:
     """Whether the attack has come to where it is stopped, or gives way."""
-    resources = loud(up).resources
-    assert resources is not None
+    resources = resources_of_loud(up)
     # A bomb may be killed for its memory soon after: then it was said that it did.
     gives_way = resources.gives_way or "gives way to the others" in up.log_path.read_text(
         errors="replace"
@@ -149,6 +150,12 @@ def calm(up: Up) -> None:
 
 def loud(up: Up) -> AppStatus:
     return up.app("loud")
+
+
+def resources_of_loud(up: Up) -> ResourceStatus:
+    resources = loud(up).resources
+    assert resources is not None
+    return resources
 
 
 @contextmanager

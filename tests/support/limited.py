@@ -24,6 +24,7 @@ from cloister.cells.cgroups.counters import Counters
 from cloister.cells.cgroups.disks import disk_of
 from cloister.cells.cgroups.groups import ControlGroups
 from cloister.cells.cgroups.hierarchies import discover
+from cloister.cells.cgroups.tree import inner
 from cloister.cells.cgroups.watch import Watcher
 from cloister.cells.launch import CellProcess
 from cloister.cells.plan import build_cell
@@ -493,9 +494,8 @@ async def own_group(groups: ControlGroups) -> None:
     site = discover().site("cpu")
     assert site is not None
     groups.make_way()
-    inner = _inner(site.folder)
     folder = f"{site.folder}/{groups.name}.supervisor"
-    if folder not in inner:
+    if Path(folder) not in inner(site.folder):
         folder = f"{site.folder}/supervisor"  # the kernel has demanded it, of version 2
     assert str(os.getpid()) in _read(folder, "cgroup.procs").split()
     file, weight = ("cpu.weight", "1000") if site.version == 2 else ("cpu.shares", "10240")
@@ -508,12 +508,8 @@ async def own_group(groups: ControlGroups) -> None:
         assert str(process.pid) in _read(folder, "cgroup.procs").split()
     groups.close()
     if not folder.endswith("/supervisor"):
-        assert folder not in _inner(site.folder)
+        assert Path(folder) not in inner(site.folder)
         assert str(os.getpid()) in _read(site.folder, "cgroup.procs").split()
-
-
-def _inner(folder: str) -> set[str]:
-    return {str(one) for one in Path(folder).iterdir()}
 
 
 async def watching(groups: ControlGroups) -> None:

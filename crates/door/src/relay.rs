@@ -16,7 +16,6 @@ use crate::process;
 use crate::resolve::{Resolver, ResolverOptions};
 use crate::route::Destination;
 use crate::runtime::{Limits, Listener, Route, Runtime, Terms};
-use crate::spin::Spin;
 use crate::standalone;
 use crate::stats::ListenerCounters;
 use crate::target::{Target, text};
@@ -34,8 +33,7 @@ pub fn run(options: &Relay) -> Result<(), String> {
     let destination = destination(options)?;
     let sink = Sink::new(io::stdout()).map_err(|error| format!("standard output: {error}"))?;
     let signals = process::block_signals()?;
-    process::run_promptly();
-    let descriptors = process::raise_descriptor_limit();
+    let means = Means::take();
     let places = Places::new(options.connections_max, Moment::now())
         .map_err(|error| format!("eventfd: {error}"))?;
     let places = Arc::new(places);
@@ -55,10 +53,6 @@ pub fn run(options: &Relay) -> Result<(), String> {
         _ => "write to the target's socket",
     };
     let user = standalone::user(options.user.as_deref(), needs)?;
-    let means = Means {
-        spin: Spin::new(process::cpus_online() > 1),
-        descriptors,
-    };
     let number = options.workers.map_or_else(standalone::cpus, usize::from);
     standalone::report(confine::confine(
         user,

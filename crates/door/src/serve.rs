@@ -21,7 +21,6 @@ use crate::options::Serve;
 use crate::process;
 use crate::runtime::Runtime;
 use crate::snapshot::Books;
-use crate::spin::Spin;
 use crate::workers::{Means, Workers};
 
 /// How long open connections may go on after the supervisor's end or a signal.
@@ -40,13 +39,8 @@ pub fn run(options: &Serve) -> Result<(), String> {
         Control::new(socket).map_err(|error| format!("--control-fd {number}: {error}"))?;
     let sink = Sink::new(io::stdout()).map_err(|error| format!("standard output: {error}"))?;
     let signals = process::block_signals()?;
-    process::run_promptly();
-    let descriptors = process::raise_descriptor_limit();
+    let means = Means::take();
     let user = options.user.as_deref().map(User::parse).transpose()?;
-    let means = Means {
-        spin: Spin::new(process::cpus_online() > 1),
-        descriptors,
-    };
     let protections = confine::confine(user, options.die_with_parent, options.targets)?;
     let mut server = Server::new(control, signals, sink, means, options.targets);
     server.serve(protections);

@@ -19,7 +19,6 @@ use crate::places::Places;
 use crate::process;
 use crate::route::hosts_directory::HostsDirectory;
 use crate::runtime::{Limits, Listener, Route, Runtime, Terms};
-use crate::spin::Spin;
 use crate::standalone;
 use crate::stats::ListenerCounters;
 use crate::workers::{Means, Workers};
@@ -42,8 +41,7 @@ pub fn run(options: &Sni) -> Result<(), String> {
     let directory = open_hosts(options)?;
     let sink = Sink::new(io::stdout()).map_err(|error| format!("standard output: {error}"))?;
     let signals = process::block_signals()?;
-    process::run_promptly();
-    let descriptors = process::raise_descriptor_limit();
+    let means = Means::take();
     let mut runtime = Runtime {
         generation: 1,
         log_connections: options.log_connections,
@@ -63,10 +61,6 @@ pub fn run(options: &Sni) -> Result<(), String> {
         )?);
     }
     notifier.store(&runtime.stored());
-    let means = Means {
-        spin: Spin::new(process::cpus_online() > 1),
-        descriptors,
-    };
     let number = options.workers.map_or_else(standalone::cpus, usize::from);
     standalone::report(confine::confine(user, false, Reach::default())?);
     let workers = Workers::start(number, &sink, &means)

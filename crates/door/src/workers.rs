@@ -46,6 +46,19 @@ pub struct Means {
     pub descriptors: usize,
 }
 
+impl Means {
+    /// Asks the machine for all that serving wants of it: turns that come soon, and as many
+    /// descriptors as there are.
+    #[must_use]
+    pub fn take() -> Self {
+        process::run_promptly();
+        Self {
+            spin: Spin::new(process::cpus_online() > 1),
+            descriptors: process::raise_descriptor_limit(),
+        }
+    }
+}
+
 /// The worker threads and the way to command them.
 pub struct Workers {
     hands: Vec<Hand>,

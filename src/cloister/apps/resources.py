@@ -3,6 +3,7 @@ they may have on disks."""
 
 import asyncio
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from cloister.apps.full_disks import FullDisks
 from cloister.apps.giving_way import Attention
@@ -25,6 +26,25 @@ _PAUSE = 10.0
 milliseconds of the processor."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Lookouts:
+    """All that looks at the applications' groups."""
+
+    watcher: Watcher
+    attention: Attention
+    brake: Brake
+
+    def remove(self, name: str) -> None:
+        self.watcher.remove(name)
+        self.attention.remove(name)
+        self.brake.remove(name)
+
+    def close(self) -> None:
+        self.watcher.close()
+        self.attention.close()
+        self.brake.close()
+
+
 class Resources:
     """Gives each application its group, and says when one meets its limits.
 
@@ -42,26 +62,22 @@ class Resources:
         self._told: dict[str, tuple[LimitStatus, ...]] = {}
         """What was said last of each application's bounds on disks."""
         self._sink = sink
-        self._watcher: Watcher | None = None
-        self._attention: Attention | None = None
-        self._brake: Brake | None = None
+        self._lookouts: _Lookouts | None = None
 
     def application(self, app: App) -> AppGroup:
         """The group of an application, with its limits in force. Raises as
         :meth:`ControlGroups.application`."""
         known = self._groups.get(app.name)
         group = self._groups.application(app.name, app.limits, app.control_group)
-        if self._watcher is None:
-            self._watcher = Watcher(self._tell)
-        self._watcher.add(group)
-        if self._attention is None:
-            self._attention = Attention(self._gives_way)
-        if self._brake is None:
-            self._brake = Brake(self._slowed)
+        if self._lookouts is None:
+            self._lookouts = _Lookouts(
+                Watcher(self._tell), Attention(self._gives_way), Brake(self._slowed)
+            )
+        self._lookouts.watcher.add(group)
         # Only beside others of its kind does it matter: elsewhere it is the host's own affair.
         if app.control_group is None:
-            self._attention.add(group, app.limits)
-            self._brake.add(group, app.limits)
+            self._lookouts.attention.add(group, app.limits)
+            self._lookouts.brake.add(group, app.limits)
         if known is None:
             self._say_missing(app.name, group.limits)
         return group
@@ -110,12 +126,8 @@ class Resources:
 
     def release(self, name: str) -> None:
         """An application is configured no more: nothing of it runs on."""
-        if self._watcher is not None:
-            self._watcher.remove(name)
-        if self._attention is not None:
-            self._attention.remove(name)
-        if self._brake is not None:
-            self._brake.remove(name)
+        if self._lookouts is not None:
+            self._lookouts.remove(name)
         self._groups.release(name)
 
     def clear(self) -> None:
@@ -141,8 +153,8 @@ class Resources:
     def begin_anew(self, name: str) -> None:
         """An application is started again, as somebody has asked: it is not slowed down for what
         it did before."""
-        if self._brake is not None:
-            self._brake.let_go(name)
+        if self._lookouts is not None:
+            self._lookouts.brake.let_go(name)
 
     def has_room(self, name: str) -> bool:
         """Whether one more process of an application could start beside those that there are."""
@@ -160,15 +172,9 @@ class Resources:
             self._again.cancel()
         if self._look is not None:
             self._look.cancel()
-        if self._watcher is not None:
-            self._watcher.close()
-            self._watcher = None
-        if self._attention is not None:
-            self._attention.close()
-            self._attention = None
-        if self._brake is not None:
-            self._brake.close()
-            self._brake = None
+        if self._lookouts is not None:
+            self._lookouts.close()
+            self._lookouts = None
 
     def _begin_look(self, disks: DiskBounds) -> asyncio.Task[dict[str, tuple[DiskUsage, ...]]]:
         """Who asks meanwhile waits for the same look; and a look that hangs is the only one."""
@@ -212,8 +218,8 @@ class Resources:
             self._say(name, "slowed down no more", Level.INFO)
 
     def _tell(self, name: str, news: Counters) -> None:
-        if news.oom_kills and self._brake is not None:
-            self._brake.killed(name)
+        if news.oom_kills and self._lookouts is not None:
+            self._lookouts.brake.killed(name)
         for message in describe(news):
             self._say(name, message, Level.WARNING)
 

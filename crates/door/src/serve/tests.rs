@@ -13,6 +13,7 @@ use rustix::net::{
 };
 
 use super::*;
+use crate::spin::Spin;
 
 struct Supervisor {
     socket: OwnedFd,

@@ -28,10 +28,12 @@ from cloister.cells.cgroups.limits import Machine, bound_of_all, weight_of_own
 from cloister.cells.cgroups.placed import Placed, place
 from cloister.cells.cgroups.tree import (
     enable,
+    enter,
     inner,
     kill_tree,
     make_folder,
     members,
+    must_be_empty,
     read,
     remove_tree,
     remove_trees,
@@ -126,10 +128,10 @@ class ControlGroups:
                     folder = self._own_folder(site)
                     make_folder(folder)
                     write_all(folder, weight_of_own().writes(site.version) or ())
-                    write(f"{folder}/cgroup.procs", "0")
+                    enter(folder)
 
     def _own_folder(self, site: Site) -> str:
-        if site.version == 2 and Path(site.folder, "cgroup.type").exists():
+        if must_be_empty(site.folder):
             return f"{site.folder}/{OWN}"
         return f"{site.folder}/{self.name}.{OWN}"
 

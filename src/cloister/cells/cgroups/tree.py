@@ -27,11 +27,9 @@ def enable(folder: str, wanted: frozenset[str]) -> frozenset[str]:
 
     Raises :class:`OSError` where other processes are in the way.
     """
-    # Only groups without processes may control others, but for the first one of all, which
-    # has no type: this process makes way.
-    if Path(folder, "cgroup.type").exists() and str(os.getpid()) in _own_members(folder):
+    if must_be_empty(folder) and str(os.getpid()) in _own_members(folder):
         make_folder(f"{folder}/{OWN}")
-        write(f"{folder}/{OWN}/cgroup.procs", "0")
+        enter(f"{folder}/{OWN}")
     enabled = set()
     for controller in [one for one in _DOMAIN_FIRST if one in wanted]:
         try:
@@ -42,6 +40,17 @@ def enable(folder: str, wanted: frozenset[str]) -> frozenset[str]:
             continue
         enabled.add(controller)
     return frozenset(enabled)
+
+
+def must_be_empty(folder: str) -> bool:
+    """Whether a group has no processes of its own while it controls others: so do all of version
+    2 but the first one, which has no type (cgroup-v2.rst)."""
+    return Path(folder, "cgroup.type").exists()
+
+
+def enter(folder: str) -> None:
+    """Have this process in a group that there is. Raises :class:`OSError`."""
+    write(f"{folder}/cgroup.procs", "0")
 
 
 def _own_members(folder: str) -> list[str]:
